@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes .venv from the hash-locked requirements.txt, once; demo.sh and check.sh source it.
+# PYTHON=python3.12 ./setup.sh picks another interpreter (3.11 or later).
+set -euo pipefail
+
+setup_venv() {
+  local root python stamp
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+  python=${PYTHON:-python3}
+  stamp=$root/.venv/.requirements.sha256
+  if [[ -f $stamp ]] && (cd "$root" && sha256sum --check --status "$stamp"); then return; fi
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "setup: expected Python 3.11 or later, got $("$python" --version 2>&1): set PYTHON" >&2
+    return 1
+  fi
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    echo "setup: $python has no venv module. On Debian: apt-get install python3-venv" >&2
+    return 1
+  fi
+  echo "setup: making .venv (about 2 minutes; 3 GB of packages)"
+  "$python" -m venv "$root/.venv"
+  "$root/.venv/bin/pip" install -qq --require-hashes --requirement "$root/requirements.txt"
+  "$root/.venv/bin/pip" install -qq --no-deps --no-build-isolation \
+    --editable "$root/shared" --editable "$root/training"
+  (cd "$root" && sha256sum requirements.txt shared/pyproject.toml training/pyproject.toml >"$stamp")
+}
+
+setup_venv

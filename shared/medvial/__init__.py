@@ -1,0 +1,1 @@
+"""What a medvial algorithm needs at inference time."""

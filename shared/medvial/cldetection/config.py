@@ -1,0 +1,77 @@
+"""Every number of the cephalometric landmark task, once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from medvial.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings that training and inference share; written into the model's manifest.
+
+    Inference reads it from there, never from these defaults.
+    """
+
+    landmark_set: str = "cl-38"
+    """Name of a landmark set: isbi-19, cl-38, cl-53."""
+
+    height: int = 512
+    """Height of the network input, in pixels; a multiple of 32."""
+
+    width: int = 416
+    """Width of the network input, in pixels; a multiple of 32."""
+
+    fit: Literal["letterbox", "stretch"] = "letterbox"
+    """How a film is brought to the network's size: aspect ratio kept and the rest padded with
+    zeros, or stretched (the CL-Detection 2023 baseline)."""
+
+    channels: Literal[1, 3] = 1
+    """Input channels of the network; 3 repeats the grey film (the CL-Detection 2023 baseline)."""
+
+    mean: float = 0.4
+    """Mean grey value of the training films, 0 to 1; subtracted from the input."""
+
+    std: float = 0.25
+    """Standard deviation of the grey values of the training films; divides the input."""
+
+    architecture: Literal["compact_unet", "unet"] = "compact_unet"
+    """compact_unet: strided stem and half-resolution heatmaps, 1.8 M parameters; unet: the
+    network of the CL-Detection 2023 baseline, 6.8 M parameters."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128, 160)
+    """Channels of compact_unet from the finest level to the coarsest."""
+
+    heatmap: Literal["softmax", "sigmoid"] = "softmax"
+    """What the network's output means: logits of one spatial distribution per landmark, or of an
+    independent heatmap value per pixel (the CL-Detection 2023 baseline)."""
+
+    sigma_px: float = 2.0
+    """Standard deviation of the Gaussian training target, in heatmap pixels."""
+
+    decode_radius_px: int = 5
+    """Half-width of the window around the peak whose centre of mass is the landmark, in heatmap
+    pixels."""
+
+    coordinates: Literal["pixel-stack", "world"] = "pixel-stack"
+    """Coordinates of the output points: pixels of the padded slice with a 1-based image index
+    (CL-Detection 2023), or the image header's world millimetres (the platform's viewer)."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the networks cannot halve.
+
+        Raises:
+            InputError: A size is not a positive multiple of 32, or `std` is not positive.
+        """
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list, when read from JSON
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            if size < 32 or size % 32:
+                raise InputError(f"Expected {name} to be a positive multiple of 32, got {size}.")
+        if self.std <= 0:
+            raise InputError(f"Expected std above 0, got {self.std}.")
+
+    @property
+    def heatmap_stride(self) -> int:
+        """Network input pixels per heatmap pixel."""
+        return 2 if self.architecture == "compact_unet" else 1
