@@ -46,6 +46,10 @@ class Config:
     """What the network's output means: logits of one spatial distribution per landmark, or of an
     independent heatmap value per pixel (the CL-Detection 2023 baseline)."""
 
+    half_pixel_centres: bool = True
+    """Whether a landmark moves with the film's pixel centres when it is resized; False multiplies
+    its coordinates by the scale alone (the CL-Detection 2023 baseline)."""
+
     sigma_px: float = 2.0
     """Standard deviation of the Gaussian training target, in heatmap pixels."""
 

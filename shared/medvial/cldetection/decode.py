@@ -1,0 +1,82 @@
+"""Landmark heatmaps to sub-pixel positions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvial.cldetection.config import Config
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What L heatmaps say, each by itself."""
+
+    points: NDArray[np.float64]
+    """(L, 2) as (x, y), in pixels of the network input."""
+    mass: NDArray[np.float64]
+    """(L,) share of the heatmap inside the decoding window, 0 to 1."""
+    spread_px: NDArray[np.float64]
+    """(L,) root mean square distance from the point over the whole heatmap, in pixels of the
+    network input."""
+
+
+def decode(heatmaps: NDArray[np.float32], config: Config) -> Peaks:
+    """Centre of mass around the highest value of every heatmap.
+
+    Args:
+        heatmaps: The network's output for one film, (L, h, w).
+        config: Gives `heatmap`, `decode_radius_px` and `heatmap_stride`.
+    """
+    return _peaks(distributions(heatmaps, config), config)
+
+
+def decode_within(
+    heatmap: NDArray[np.float32], prior: NDArray[np.float64], config: Config
+) -> NDArray[np.float64]:
+    """Decode one heatmap (h, w) after multiplication with a prior (h, w); (x, y) network pixels."""
+    weighted = distributions(heatmap[None], config) * prior
+    return _peaks(weighted / max(weighted.sum(), 1e-30), config).points[0]
+
+
+def distributions(heatmaps: NDArray[np.float32], config: Config) -> NDArray[np.float64]:
+    """Network output (L, h, w) as spatial probabilities that sum to 1 per landmark."""
+    if config.heatmap == "sigmoid":
+        values = 1.0 / (1.0 + np.exp(-heatmaps.astype(np.float64)))
+    else:
+        values = np.exp(heatmaps - heatmaps.max(axis=(1, 2), keepdims=True), dtype=np.float64)
+    return values / values.sum(axis=(1, 2), keepdims=True)
+
+
+def heatmap_grid(height: int, width: int, stride: int) -> tuple[Array, Array]:
+    """Network pixel coordinates of the heatmap's columns (w,) and rows (h,)."""
+    return (np.arange(width) + 0.5) * stride - 0.5, (np.arange(height) + 0.5) * stride - 0.5
+
+
+def _peaks(probability: NDArray[np.float64], config: Config) -> Peaks:
+    count, height, width = probability.shape
+    columns, rows = heatmap_grid(height, width, config.heatmap_stride)
+    radius = config.decode_radius_px
+    points, mass = np.empty((count, 2)), np.empty(count)
+    best = probability.reshape(count, -1).argmax(axis=1)
+    for index, (row, column) in enumerate(zip(*np.divmod(best, width), strict=True)):
+        top, left = max(0, row - radius), max(0, column - radius)
+        window = probability[index, top : row + radius + 1, left : column + radius + 1]
+        mass[index] = window.sum()
+        points[index] = (
+            window.sum(axis=0) @ columns[left : column + radius + 1],
+            window.sum(axis=1) @ rows[top : row + radius + 1],
+        )
+        points[index] /= mass[index]
+    return Peaks(points, mass, _spread(probability, points, columns, rows))
+
+
+def _spread(probability: Array, points: Array, columns: Array, rows: Array) -> NDArray[np.float64]:
+    x_squared = (columns[None] - points[:, :1]) ** 2  # (L, w)
+    y_squared = (rows[None] - points[:, 1:]) ** 2  # (L, h)
+    variance = (probability.sum(axis=1) * x_squared).sum(axis=1)
+    variance += (probability.sum(axis=2) * y_squared).sum(axis=1)
+    return np.sqrt(variance)

@@ -1,0 +1,111 @@
+"""The networks that turn a film into landmark heatmaps."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import load_landmark_set
+
+
+def build_model(config: Config) -> nn.Module:
+    """The untrained network of `config.architecture`.
+
+    Its forward takes (N, channels, height, width) float32, normalised, and returns one map of
+    logits per landmark, (N, L, height / heatmap_stride, width / heatmap_stride).
+    """
+    landmarks = len(load_landmark_set(config.landmark_set))
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "compact_unet": lambda: CompactUNet(config.channels, landmarks, config.widths),
+        "unet": lambda: UNet(config.channels, landmarks),
+    }
+    return builders[config.architecture]()
+
+
+class CompactUNet(nn.Module):
+    """A U-Net whose stem halves the film once, so that no layer works at full resolution.
+
+    One resolution level per entry of `widths`. Half-resolution heatmaps with sub-pixel decoding
+    lose no accuracy and need a quarter of the work of full-resolution ones.
+    """
+
+    def __init__(self, channels: int, landmarks: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
+        pairs = list(pairwise(widths))
+        self.down = nn.ModuleList([conv_block(widths[0], widths[0])])
+        self.down.extend(conv_block(fine, coarse) for fine, coarse in pairs)
+        self.up = nn.ModuleList(conv_block(fine + coarse, fine) for fine, coarse in pairs[::-1])
+        self.head = nn.Conv2d(widths[0], landmarks, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to logits (N, L, H / 2, W / 2)."""
+        x = self.down[0](self.stem(x))
+        skips = []
+        for block in self.down[1:]:
+            skips.append(x)
+            x = block(functional.max_pool2d(x, 2))
+        for block, skip in zip(self.up, skips[::-1], strict=True):
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skip], dim=1))
+        return self.head(x)
+
+
+class UNet(nn.Module):
+    """The network of the CL-Detection 2023 baseline, layer by layer, so that its weights load.
+
+    Four encoder blocks of 64 to 512 channels and a decoder of transposed convolutions; the
+    sigmoid of the original is left to the decoding (`Config.heatmap = "sigmoid"`). Structure:
+    github.com/szuboy/CL-Detection2023, dc1ce2b.
+    """
+
+    def __init__(self, channels: int, landmarks: int) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            [
+                conv_block(channels, 64, middle=32, bias=True),
+                conv_block(64, 128, middle=64, bias=True),
+                conv_block(128, 256, middle=128, bias=True),
+                conv_block(256, 512, middle=256, bias=True),
+            ]
+        )
+        sizes = (512, 256, 128)
+        self.upsample = nn.ModuleList(nn.ConvTranspose2d(c, c, 2, stride=2) for c in sizes)
+        self.decoder = nn.ModuleList(
+            conv_block(c + c // 2, c // 2, middle=c // 2, bias=True) for c in sizes
+        )
+        self.head = nn.Conv2d(64, landmarks, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to logits (N, L, H, W)."""
+        skips = []
+        for block in self.encoder[:-1]:
+            x = block(x)
+            skips.append(x)
+            x = functional.max_pool2d(x, 2)
+        x = self.encoder[-1](x)
+        for upsample, block in zip(self.upsample, self.decoder, strict=True):
+            x = block(torch.cat([upsample(x), skips.pop()], dim=1))
+        return self.head(x)
+
+
+def conv_block(
+    inputs: int, outputs: int, *, middle: int | None = None, bias: bool = False
+) -> nn.Sequential:
+    """Twice convolution 3 x 3, batch norm, ReLU; `middle` channels in between."""
+    middle = middle or outputs
+    return nn.Sequential(
+        nn.Conv2d(inputs, middle, 3, padding=1, bias=bias),
+        nn.BatchNorm2d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(middle, outputs, 3, padding=1, bias=bias),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )

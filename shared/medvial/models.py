@@ -1,0 +1,195 @@
+"""The model folder: what training leaves, what the platform mounts, what inference loads."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvial.errors import InputError
+from medvial.outputs import read_json, write_json
+
+MANIFEST = "manifest.json"
+ONNX = "model.onnx"
+SAFETENSORS = "model.safetensors"
+BACKEND_VARIABLE = "MEDVIAL_BACKEND"
+
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model folder says of itself."""
+
+    task: str
+    config: dict[str, Any]
+    """The task's Config, field by field."""
+    files: dict[str, str]
+    """sha256 (hex) of every other file in the folder, by name."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Data, licence, whether it is a phantom, git revision, versions."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Validation results of the weights."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A verified model folder."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path, *, task: str) -> "ModelFolder":
+        """Read the manifest and verify every file's sha256.
+
+        Raises:
+            InputError: The manifest or a file is missing or altered, or it is another task's.
+        """
+        if not (path / MANIFEST).is_file():
+            found = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+            raise InputError(
+                f"Expected a model folder with {MANIFEST} at {path}, got {found or 'nothing'}. "
+                "Upload or mount the model tarball (export.sh writes it), or run steps 2 and 4."
+            )
+        manifest = _parse_manifest(path / MANIFEST)
+        if manifest.task != task:
+            raise InputError(f"Expected a model of {task} in {path}, got one of {manifest.task}.")
+        for name, digest in manifest.files.items():
+            _verify(path / name, digest)
+        return cls(path, manifest)
+
+    @classmethod
+    def seal(cls, path: Path, **fields: Any) -> "ModelFolder":
+        """Write the manifest of the files that are in the folder now; `fields` as in Manifest."""
+        files = {
+            file.name: sha256(file)
+            for file in sorted(path.iterdir())
+            if file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".part"
+        }
+        manifest = Manifest(files=files, **fields)
+        write_json(path / MANIFEST, dataclasses.asdict(manifest))
+        return cls(path, manifest)
+
+    def config(self, config_type: type[ConfigT]) -> ConfigT:
+        """The task's Config as it was in training.
+
+        Raises:
+            InputError: A field is missing or unknown: the model is of another version.
+        """
+        return config_from_dict(config_type, self.manifest.config, where=self.path / MANIFEST)
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the folder."""
+        return read_json(self.path / name)
+
+
+def config_from_dict(config_type: type[ConfigT], values: Any, *, where: Path) -> ConfigT:
+    """A Config from the fields of a JSON object; none may be missing or unknown."""
+    expected = {f.name for f in dataclasses.fields(config_type)}  # type: ignore[arg-type]
+    got = set(values) if isinstance(values, dict) else set()
+    if expected != got:
+        raise InputError(
+            f"Expected the configuration of this version in {where}; missing: "
+            f"{sorted(expected - got) or 'none'}, unknown: {sorted(got - expected) or 'none'}. "
+            "Run the step that wrote it again."
+        )
+    return config_type(**values)
+
+
+def load_network(folder: ModelFolder, build_model: Callable[[], Any]) -> Network:
+    """The network of a model folder as a function of arrays.
+
+    PyTorch on a CUDA device where there is one, else ONNX Runtime on the CPU, else PyTorch on the
+    CPU; the environment variable MEDVIAL_BACKEND (torch or onnx) overrides. No pickle is loaded.
+
+    Returns:
+        A function of (N, ...) float32 to (N, ...) float32.
+
+    Raises:
+        InputError: No backend is installed for the files that the folder holds.
+    """
+    usable = {
+        "onnx": (folder.path / ONNX).is_file() and _installed("onnxruntime"),
+        "torch": (folder.path / SAFETENSORS).is_file() and _installed("torch"),
+    }
+    choice = os.environ.get(BACKEND_VARIABLE, "")
+    if choice not in ("", *usable):
+        raise InputError(f"Expected {BACKEND_VARIABLE} to be onnx or torch, got {choice!r}.")
+    if not choice:
+        choice = "torch" if usable["torch"] and (_cuda() or not usable["onnx"]) else "onnx"
+    if not usable[choice]:
+        raise InputError(
+            f"Expected {ONNX} with ONNX Runtime, or {SAFETENSORS} with PyTorch, in {folder.path}; "
+            f"got {sorted(folder.manifest.files)} and installed: "
+            f"{[n for n in ('onnxruntime', 'torch') if _installed(n)]}. Run step 4 to write {ONNX}."
+        )
+    if choice == "onnx":
+        return _onnx_network(folder.path / ONNX)
+    from medvial.torch_network import torch_network
+
+    return torch_network(folder.path / SAFETENSORS, build_model)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _onnx_network(path: Path) -> Network:
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: anything on stderr marks a platform job
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = session.run(None, {name: batch})[0]
+        return output
+
+    return run
+
+
+def _parse_manifest(path: Path) -> Manifest:
+    values = read_json(path)
+    try:
+        manifest = Manifest(**values)
+    except TypeError as error:
+        raise InputError(f"Expected the fields of a manifest in {path}: {error}.") from None
+    unsafe = [name for name in manifest.files if Path(name).name != name]
+    if unsafe:
+        raise InputError(f"Expected plain file names in {path}, got {unsafe}.")
+    return manifest
+
+
+def _verify(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise InputError(f"Expected {path}, which the manifest lists, got no such file.")
+    got = sha256(path)
+    if got != digest:
+        raise InputError(
+            f"Expected {path} with sha256 {digest[:12]}…, got {got[:12]}…: the file was altered or "
+            "is incomplete. Copy the model folder again."
+        )
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

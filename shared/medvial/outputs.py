@@ -1,0 +1,62 @@
+"""Writing results: whole files only, and JSON that every reader accepts."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from medvial.errors import InputError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it and rename it, so that no half file stays.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise InputError(
+            f"Expected to write {path}, got: {error.strerror or error}. Check the folder's "
+            "permissions and free space."
+        ) from None
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write strict JSON: UTF-8, no NaN or Infinity, NumPy numbers as plain ones.
+
+    Raises:
+        InputError: A value is not finite or of a type JSON lacks, or the folder is not writable.
+    """
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Cannot write {path.name} as JSON: {error}.") from None
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: It is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Expected the file {path}, got: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"Expected JSON in {path}, got: {error}.") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as Python numbers and lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,101 @@
+"""The command line of the step scripts: a task's function, its parameters as options."""
+
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from medvial.errors import InputError
+from medvial.outputs import read_json
+from medvial_training.tasks import TASKS
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+
+
+def run_step(verb: str, description: str | None, arguments: Sequence[str] | None = None) -> int:
+    """Run one step of a task: `[task] [options]`, the first task by default.
+
+    Args:
+        verb: prepare, train, evaluate or export.
+        description: The script's docstring, shown by --help.
+        arguments: Command line without the program's name; None takes the process's.
+
+    Returns:
+        Exit code: 0, or 1 after one line that says what is wrong.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    _quiet_libraries()
+    task, rest = _task_of(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        function = _function(task, verb)
+        parser = _parser(function, task, description)
+        _defaults_of_data(parser, task, rest)
+        options = parser.instantiate_classes(parser.parse_args(rest))
+        options.pop("config", None)
+        function(**options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _task_of(arguments: list[str]) -> tuple[str, list[str]]:
+    if arguments and not arguments[0].startswith("-"):
+        task, rest = arguments[0], arguments[1:]
+        if task not in TASKS:
+            print(f"error: expected a task of {', '.join(TASKS)}, got {task}.", file=sys.stderr)
+            raise SystemExit(1)
+        return task, rest
+    return TASKS[0], arguments
+
+
+def _function(task: str, verb: str) -> Callable[..., Any]:
+    module = importlib.import_module(f"medvial_training.tasks.{task}.{verb}")
+    function: Callable[..., Any] = getattr(module, verb)
+    return function
+
+
+def _parser(function: Callable[..., Any], task: str, description: str | None) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        prog=f"{Path(sys.argv[0]).name} {task}", description=description, default_env=False
+    )
+    parser.add_argument("--config", action="config", help="YAML or JSON file with options.")
+    parser.add_function_arguments(function)
+    return parser
+
+
+def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -> None:
+    """Start `--model.*` from what step 1 wrote, so that every number is set in one place."""
+    defaults = parser.get_defaults()
+    if "model" not in defaults or "data" not in defaults or isinstance(defaults["model"], Path):
+        return
+    data = Path(defaults["data"])
+    for position, argument in enumerate(arguments):
+        if argument == "--data" and position + 1 < len(arguments):
+            data = Path(arguments[position + 1])
+        elif argument.startswith("--data="):
+            data = Path(argument.removeprefix("--data="))
+    if (data / "config.json").is_file():
+        values = read_json(data / "config.json")
+        known = {key: values[key] for key in vars(defaults["model"]) if key in values}
+        parser.set_defaults({f"model.{key}": value for key, value in known.items()})
+
+
+def _quiet_libraries() -> None:
+    """Silence notes that a user of a step can do nothing about."""
+    for name in ("lightning.pytorch", "lightning.fabric", "mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*tensorboardX.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")

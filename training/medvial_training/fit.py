@@ -1,0 +1,280 @@
+"""Training by Lightning: what every task shares."""
+
+import csv
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import (
+    Callback,
+    LightningDataModule,
+    LightningModule,
+    Trainer,
+    seed_everything,
+)
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import MLFlowLogger
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from medvial.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitArgs:
+    """How to train; the same for every task."""
+
+    max_epochs: int = 80
+    """Epochs at most; the learning rate falls to zero over them."""
+
+    patience: int = 25
+    """Epochs without a better validation score before training stops."""
+
+    batch_size: int = 4
+    """Samples per step and device."""
+
+    learning_rate: float = 2e-3
+    """Highest learning rate of the one-cycle schedule (AdamW)."""
+
+    weight_decay: float = 1e-3
+    """Decoupled weight decay of AdamW."""
+
+    ema_decay: float = 0.998
+    """Decay per step of the moving average of the weights, which is what is validated and kept;
+    0 keeps the last weights instead."""
+
+    gradient_clip: float = 5.0
+    """Largest norm of the gradient; 0 does not clip."""
+
+    validate_every: int = 1
+    """Epochs between validations."""
+
+    seed: int = 1
+    """Seed of initial weights, sample order and augmentation."""
+
+    workers: int | None = None
+    """Processes that load samples; none on the CPU, up to 8 beside a GPU when not given."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Device to train on."""
+
+    devices: int = 1
+    """GPUs, or processes on the CPU."""
+
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """Arithmetic of training; auto takes bfloat16 where the device computes in it, half precision
+    on an older GPU, else single."""
+
+    mlflow: bool = True
+    """Track parameters and metrics with MLflow."""
+
+    tracking_uri: str | None = None
+    """MLflow server or store; the database file mlruns/mlflow.db when not given."""
+
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        for name in ("max_epochs", "patience", "batch_size", "validate_every", "devices"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"Expected ema_decay from 0 to below 1, got {self.ema_decay}.")
+        if self.learning_rate <= 0:
+            raise InputError(f"Expected a learning_rate above 0, got {self.learning_rate}.")
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) in an order that depends on seed and epoch only.
+
+    The sample's own random numbers follow from the same pair, so that a resumed run sees what the
+    uninterrupted one would have seen.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Any:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.size, generator=generator).tolist()
+        return iter([(self.epoch, index) for index in order])
+
+
+class EpochLog(Callback):
+    """Writes the epoch's metrics as one row of log.csv."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Append, keeping the rows of earlier epochs when training was resumed."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        rows = []
+        if self.path.is_file():
+            with self.path.open(newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+        columns = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+
+def fit(
+    module: LightningModule,
+    data: LightningDataModule,
+    args: FitArgs,
+    run: Path,
+    *,
+    task: str,
+    monitor: str,
+    mode: Literal["min", "max"],
+    resume: bool,
+    parameters: dict[str, Any],
+) -> Path:
+    """Train until the validation score stops improving.
+
+    Args:
+        module: Logs `monitor` in validation.
+        data: Gives the training and validation loaders.
+        args: How to train.
+        run: Folder of the run; gets checkpoints/best.ckpt, checkpoints/last.ckpt and log.csv.
+        task: Name of the MLflow experiment.
+        monitor: Metric that early stopping and the best checkpoint go by.
+        mode: Whether a small or a large value of it is good.
+        resume: Go on from checkpoints/last.ckpt.
+        parameters: What MLflow notes of the run.
+
+    Returns:
+        Path of the best checkpoint.
+
+    Raises:
+        InputError: There is nothing to resume, or something to overwrite.
+    """
+    checkpoints = run / "checkpoints"
+    last = checkpoints / "last.ckpt"
+    if resume and not last.is_file():
+        raise InputError(f"Expected {last} to resume from, got no such file. Leave out --resume.")
+    if not resume and last.is_file():
+        raise InputError(
+            f"Expected a new run folder, got {run} with checkpoints of an earlier run. Go on with "
+            "--resume true, choose another --run, or delete the folder."
+        )
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    seed_everything(args.seed, workers=True, verbose=False)
+    best = ModelCheckpoint(
+        checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
+    )
+    trainer = Trainer(
+        default_root_dir=run,
+        max_epochs=args.max_epochs,
+        accelerator=args.accelerator,
+        devices=args.devices,
+        precision=_precision(args),
+        gradient_clip_val=args.gradient_clip or None,
+        check_val_every_n_epoch=args.validate_every,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1_000_000,  # by epoch: a step's loss is noise
+        logger=_logger(args, run, task, parameters),
+        enable_progress_bar=args.progress,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[*_callbacks(args, run, monitor, mode), best],
+    )
+    trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+    if not Path(best.best_model_path).is_file():
+        raise InputError(f"Training ended before its first validation; no model is in {run}.")
+    log.info("Best %s: %.4f", monitor, float(best.best_model_score or float("nan")))
+    return Path(best.best_model_path)
+
+
+def _callbacks(
+    args: FitArgs, run: Path, monitor: str, mode: Literal["min", "max"]
+) -> list[Callback]:
+    callbacks: list[Callback] = [
+        EarlyStopping(monitor, mode=mode, patience=_validations(args), check_finite=True),
+        ModelCheckpoint(run / "checkpoints", "last", enable_version_counter=False),
+        EpochLog(run / "log.csv"),
+    ]
+    if args.mlflow:
+        callbacks.append(LearningRateMonitor("epoch"))
+    if args.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    if args.ema_decay:
+        callbacks.append(WeightAveraging(avg_fn=_moving_average(args.ema_decay)))
+    return callbacks
+
+
+def _validations(args: FitArgs) -> int:
+    return max(1, args.patience // args.validate_every)
+
+
+def _moving_average(decay: float) -> Any:
+    """Exponential moving average whose first steps are averaged evenly.
+
+    Without the warm-up the random initial weights would weigh for 1 / (1 - decay) steps.
+    """
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        n = int(count)
+        return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
+
+    return average
+
+
+def _precision(args: FitArgs) -> Any:
+    if args.precision != "auto":
+        return args.precision
+    if args.accelerator != "cpu" and torch.cuda.is_available():
+        return (
+            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        )
+    native = getattr(torch._C._cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16-mixed" if native() else "32-true"
+
+
+def _logger(args: FitArgs, run: Path, task: str, parameters: dict[str, Any]) -> Any:
+    if not args.mlflow:
+        return False
+    store = Path("mlruns").absolute()
+    uri = args.tracking_uri
+    if uri is None:
+        store.mkdir(exist_ok=True)
+        uri = f"sqlite:///{store / 'mlflow.db'}"
+    logger = MLFlowLogger(
+        experiment_name=task,
+        run_name=run.name,
+        tracking_uri=uri,
+        artifact_location=None if args.tracking_uri else (store / "artifacts").as_uri(),
+    )
+    logger.log_hyperparams(parameters)
+    return logger
+
+
+def default_workers(args: FitArgs) -> int:
+    """Loader processes: as given, else none on the CPU, whose cores the network needs."""
+    if args.workers is not None:
+        return args.workers
+    gpu = args.accelerator != "cpu" and torch.cuda.is_available()
+    return min(8, torch.get_num_threads()) if gpu else 0

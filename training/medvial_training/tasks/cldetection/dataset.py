@@ -1,0 +1,188 @@
+"""What step 1 wrote, as samples for training and evaluation."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from medvial.cldetection.landmarks import load_landmark_set
+from medvial_training.splits import load_splits
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.preprocess import Geometry, to_tensor
+from medvial.errors import InputError
+from medvial.models import config_from_dict
+from medvial.outputs import read_json
+from medvial_training.fit import EpochSampler, FitArgs, default_workers
+from medvial_training.tasks.cldetection.augment import Augmentation, augment
+
+PREPARED_FIELDS = ("landmark_set", "height", "width", "fit", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prepared film."""
+
+    image_id: str
+    patient: str
+    image: Path
+    geometry: Geometry
+    points: NDArray[np.float64]
+    """(L, 2) as (x, y) in pixels of the full film; NaN where the expert marked nothing."""
+    mm_per_px: float
+    """Of the full film; NaN where unknown."""
+
+    def read(self, config: Config) -> NDArray[np.uint8]:
+        """The network-size film, (height, width) uint8."""
+        grey = cv2.imread(str(self.image), cv2.IMREAD_GRAYSCALE)
+        if grey is None or grey.shape != (config.height, config.width):
+            got = "no readable image" if grey is None else f"{grey.shape[::-1]} pixels"
+            raise InputError(
+                f"Expected a film of {config.width} x {config.height} pixels at {self.image}, got "
+                f"{got}. Run step 1 again."
+            )
+        return grey.astype(np.uint8, copy=False)
+
+    @property
+    def network_points(self) -> NDArray[np.float64]:
+        """(L, 2) as (x, y) in pixels of the network input."""
+        return self.geometry.to_network(self.points)
+
+    @property
+    def mm_per_network_px(self) -> NDArray[np.float64]:
+        """(2,) millimetres per network pixel along x and y."""
+        return self.mm_per_px / np.array([self.geometry.scale_x, self.geometry.scale_y])
+
+
+def load_config(data: Path) -> Config:
+    """The configuration that step 1 prepared the data for."""
+    path = data / "config.json"
+    if not path.is_file():
+        raise InputError(f"Expected prepared data in {data}, got no config.json. Run step 1 first.")
+    return config_from_dict(Config, read_json(path), where=path)
+
+
+def check_prepared(data: Path, config: Config) -> None:
+    """Refuse a configuration that the prepared images do not fit.
+
+    Raises:
+        InputError: Names the fields that differ.
+    """
+    prepared = load_config(data)
+    wrong = {
+        name: (getattr(prepared, name), getattr(config, name))
+        for name in PREPARED_FIELDS
+        if getattr(prepared, name) != getattr(config, name)
+    }
+    if wrong:
+        text = ", ".join(f"{name} {old} there, {new} here" for name, (old, new) in wrong.items())
+        raise InputError(f"{data} was prepared with other settings: {text}. Run step 1 again.")
+
+
+def load_samples(data: Path, config: Config) -> dict[str, list[Sample]]:
+    """The films of train, valid and test, checked to share no patient and no duplicate.
+
+    Raises:
+        InputError: A manifest is missing or not disjoint from another one.
+    """
+    count = len(load_landmark_set(config.landmark_set))
+    return {
+        split: [_sample(row, data, count) for row in frame.to_dict("records")]
+        for split, frame in load_splits(data).items()
+    }
+
+
+def _sample(row: dict[Any, Any], data: Path, count: int) -> Sample:
+    coordinates = [float(row[f"p{i}{axis}"]) for i in range(1, count + 1) for axis in "xy"]
+    types = {f.name: f.type for f in fields(Geometry)}
+    geometry = {name: type_(row[name]) for name, type_ in types.items()}  # type: ignore[operator]
+    return Sample(
+        image_id=str(row["image_id"]),
+        patient=str(row["patient"]),
+        image=data / "images" / f"{row['image_id']}.png",
+        geometry=Geometry(**geometry),
+        points=np.array(coordinates).reshape(count, 2),
+        mm_per_px=float(row["scale"]),
+    )
+
+
+class Films(Dataset[dict[str, Any]]):
+    """Films as dictionaries of tensors.
+
+    Keys: `image` (C, H, W) float32 normalised, `points` (L, 2) network pixels (NaN unknown),
+    `mm_per_px` (2,) per network pixel along x and y.
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        config: Config,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.samples, self.config = samples, config
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """`key` is an index, or (epoch, index) for a random version of the film."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        sample = self.samples[index]
+        grey, points = sample.read(self.config), sample.network_points
+        if self.augmentation is not None:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            grey, points = augment(grey, points, self.augmentation, rng)
+        return {
+            "image": torch.from_numpy(to_tensor(grey, self.config)),
+            "points": torch.from_numpy(points.astype(np.float32)),
+            "mm_per_px": torch.from_numpy(sample.mm_per_network_px.astype(np.float32)),
+        }
+
+
+class FilmData(LightningDataModule):
+    """Training and validation films of a prepared folder."""
+
+    def __init__(
+        self, data: Path, config: Config, fit: FitArgs, augmentation: Augmentation
+    ) -> None:
+        super().__init__()
+        check_prepared(data, config)
+        self.config, self.fit_args, self.augmentation = config, fit, augmentation
+        self.samples = load_samples(data, config)
+        for split in ("train", "valid"):
+            if not self.samples[split]:
+                raise InputError(f"Expected films in {data / split}.csv, got none.")
+        if not any(np.isfinite(s.mm_per_px) for s in self.samples["valid"]):
+            raise InputError(
+                f"Expected a scale (mm per pixel) for the films of {data / 'valid.csv'}, got none: "
+                "validation is in millimetres."
+            )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Random versions of the training films, in random order."""
+        films = Films(self.samples["train"], self.config, self.augmentation, self.fit_args.seed)
+        sampler = EpochSampler(len(films), self.fit_args.seed)
+        whole = len(films) >= self.fit_args.batch_size
+        return self._loader(films, sampler=sampler, drop_last=whole)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The validation films as they are."""
+        return self._loader(Films(self.samples["valid"], self.config))
+
+    def _loader(self, films: Films, **options: Any) -> DataLoader[dict[str, Any]]:
+        workers = default_workers(self.fit_args)
+        return DataLoader(
+            films,
+            batch_size=self.fit_args.batch_size,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )

@@ -1,0 +1,72 @@
+"""Step 4 of cldetection: the model into the algorithm folder, and its expected output."""
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from medvial_training.phantoms.cldetection import write_test_stack
+from safetensors.torch import load_file
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.model import build_model
+from medvial.cldetection.predictor import TASK
+from medvial.errors import InputError
+from medvial.models import ONNX, SAFETENSORS, ModelFolder
+from medvial_training.expected_output import write_expected_output
+from medvial_training.onnx_export import export_onnx
+
+log = logging.getLogger(__name__)
+
+
+def export(
+    run: Path = Path("runs/cldetection"),
+    algorithm: Path = Path("algorithms/cldetection"),
+    coordinates: Literal["pixel-stack", "world"] | None = None,
+) -> None:
+    """Write algorithm/model with an ONNX file, and algorithm/test/expected_output.json.
+
+    Args:
+        run: Run folder of step 2, or a model folder itself.
+        algorithm: The algorithm folder.
+        coordinates: Coordinates of the container's points: pixels of the padded slice with a
+            1-based image index, or world millimetres; the model's own when not given.
+    """
+    source = run / "model" if (run / "model").is_dir() else run
+    folder = ModelFolder.open(source, task=TASK)
+    config = folder.config(Config)
+    if coordinates is not None:
+        config = dataclasses.replace(config, coordinates=coordinates)
+    if not (algorithm / "process.py").is_file():
+        raise InputError(f"Expected an algorithm folder with process.py, got {algorithm}.")
+    write_algorithm_model(folder, config, algorithm / "model")
+    images = algorithm / "test" / "input" / "images" / "lateral-dental-x-rays"
+    if not images.is_dir() or not any(images.iterdir()):
+        images.mkdir(parents=True, exist_ok=True)
+        write_test_stack(images / "stack.mha")
+    write_expected_output(algorithm)
+
+
+def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> None:
+    """Copy a model folder, add its ONNX file, and seal it; the old folder is replaced whole."""
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(folder.path, part)
+    net = build_model(config)
+    net.load_state_dict(load_file(part / SAFETENSORS))
+    shape = (1, config.channels, config.height, config.width)
+    example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    export_onnx(net, example, part / ONNX)
+    manifest = folder.manifest
+    ModelFolder.seal(
+        part,
+        task=TASK,
+        config=dataclasses.asdict(config),
+        training=manifest.training,
+        metrics=manifest.metrics,
+    )
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    log.info("Model folder: %s", target)

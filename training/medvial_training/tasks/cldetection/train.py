@@ -1,0 +1,138 @@
+"""Step 2 of cldetection: from prepared films to a model folder."""
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.postprocess import Learned
+from medvial.cldetection.predictor import TASK, Predictor
+from medvial.models import SAFETENSORS, ModelFolder
+from medvial.outputs import write_json
+from medvial_training.fit import FitArgs, fit
+from medvial_training.provenance import provenance
+from medvial_training.tasks.cldetection.augment import Augmentation
+from medvial_training.tasks.cldetection.dataset import FilmData, Sample
+from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_prior
+from medvial_training.tasks.cldetection.module import LandmarkModule
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    data: Path = Path("data/cldetection"),
+    run: Path = Path("runs/cldetection"),
+    model: Config = Config(),
+    fit_args: FitArgs = FitArgs(),
+    augment: Augmentation = Augmentation(),
+    resume: bool = False,
+    weights: Path | None = None,
+) -> None:
+    """Train the network, learn the shape prior and the calibration, write the model folder.
+
+    Args:
+        data: Folder that step 1 wrote.
+        run: Folder of the run; its model folder is run/model.
+        model: Configuration of the model; starts from what step 1 wrote.
+        fit_args: How to train.
+        augment: Random changes of the training films.
+        resume: Go on from the run's last checkpoint.
+        weights: Model folder whose weights training starts from.
+    """
+    films = FilmData(data, model, fit_args, augment)
+    module = LandmarkModule(model, fit_args)
+    if weights is not None:
+        _start_from(module, weights)
+    log.info(
+        "Training %s (%.2f M parameters) on %d films, validating on %d.",
+        model.architecture,
+        sum(p.numel() for p in module.net.parameters()) / 1e6,
+        len(films.samples["train"]),
+        len(films.samples["valid"]),
+    )
+    best = fit(
+        module,
+        films,
+        fit_args,
+        run,
+        task=TASK,
+        monitor=LandmarkModule.monitor,
+        mode="min",
+        resume=resume,
+        parameters={
+            "model": dataclasses.asdict(model),
+            "fit": dataclasses.asdict(fit_args),
+            "augment": dataclasses.asdict(augment),
+        },
+    )
+    state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(state)
+    folder = write_model(run / "model", module.net, model, films.samples, data)
+    log.info("Model folder: %s", folder)
+
+
+def write_model(
+    folder: Path,
+    net: torch.nn.Module,
+    config: Config,
+    samples: dict[str, list[Sample]],
+    data: Path,
+) -> Path:
+    """Write weights, shape prior, calibration and manifest; validate what is written.
+
+    The folder is made beside its place and moved there whole.
+    """
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
+    training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
+    prior = fit_shape_prior(samples["train"])
+    _seal(part, config, Learned(prior), training, {})
+    calibration = fit_calibration(samples["valid"], _sample_predictor(Predictor(part)))
+    _seal(part, config, Learned(prior, calibration), training, {})
+    metrics = _validate(Predictor(part), samples["valid"])
+    _seal(part, config, Learned(prior, calibration), training, metrics)
+    log.info("Validation with shape prior: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return folder
+
+
+def _seal(
+    part: Path, config: Config, learned: Learned, training: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    write_json(part / "postprocess.json", learned.as_dict(), indent=None)
+    ModelFolder.seal(
+        part,
+        task=TASK,
+        config=dataclasses.asdict(config),
+        training=training,
+        metrics={"valid": metrics} if metrics else {},
+    )
+
+
+def _sample_predictor(predictor: Predictor) -> Any:
+    return lambda s: predictor.from_network_input(s.read(predictor.config), s.geometry)
+
+
+def _validate(predictor: Predictor, samples: list[Sample]) -> dict[str, float]:
+    predict = _sample_predictor(predictor)
+    errors = np.concatenate(
+        [np.linalg.norm(predict(s).points - s.points, axis=1) * s.mm_per_px for s in samples]
+    )
+    errors = errors[np.isfinite(errors)]
+    return {"mre_mm": float(errors.mean()), "sdr_2mm": float((errors < 2.0).mean())}
+
+
+def _start_from(module: LandmarkModule, weights: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = ModelFolder.open(weights, task=TASK)
+    module.net.load_state_dict(load_file(folder.path / SAFETENSORS))
