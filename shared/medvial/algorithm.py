@@ -6,6 +6,7 @@ job with a warning; a failure ends with one line there, which is what the platfo
 """
 
 import argparse
+import contextlib
 import inspect
 import logging
 import signal
@@ -94,17 +95,17 @@ class Algorithm(ABC):
         self._staged[self.output_path / socket.relative_path] = value
 
     def _publish(self) -> None:
-        written: list[Path] = []
+        """Write every output beside its place, then move them all."""
+        staged = {path.with_name(path.name + ".staged"): path for path in self._staged}
         try:
-            for path, value in self._staged.items():
-                staging = path.with_name(path.name + ".staged")
-                written.append(staging)
-                write_json(staging, value)
-            for path in self._staged:
-                path.with_name(path.name + ".staged").replace(path)
+            for staging, path in staged.items():
+                write_json(staging, self._staged[path])
+            for staging, path in staged.items():
+                staging.replace(path)
         finally:
-            for staging in written:
-                staging.unlink(missing_ok=True)
+            for staging in staged:
+                with contextlib.suppress(OSError):
+                    staging.unlink()
 
     @classmethod
     def main(cls, arguments: Sequence[str] | None = None) -> int:

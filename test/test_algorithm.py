@@ -1,0 +1,210 @@
+"""The algorithm base, sockets and outputs: a real process on real folders."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from medvial.errors import InputError
+from medvial.outputs import read_json, write_json
+from medvial.sockets import Socket, load_interfaces, select_interface, validate
+
+NUMBER = {"slug": "a-number", "kind": "Float", "relative_path": "numbers/a.json"}
+OFFSET = {"slug": "an-offset", "kind": "Float", "relative_path": "offset.json"}
+DOUBLE = {"slug": "twice", "kind": "Float", "relative_path": "twice.json"}
+NOTE = {
+    "slug": "a-note",
+    "kind": "String",
+    "relative_path": "note.json",
+    "schema": {"maxLength": 20},
+}
+SOCKETS = {
+    "interfaces": [
+        {"inputs": [NUMBER], "outputs": [DOUBLE, NOTE]},
+        {"inputs": [NUMBER, OFFSET], "outputs": [DOUBLE, NOTE]},
+    ]
+}
+PROCESS = """
+    import json, time
+    from medvial.algorithm import Algorithm
+    from medvial.errors import InputError
+
+    class Twice(Algorithm):
+        def load(self):
+            self.factor = 2
+
+        def predict(self):
+            self.value = self.factor * json.loads(self.input_for("a-number").read_text())
+            offset = self.input_for("an-offset")
+            self.value += json.loads(offset.read_text()) if offset else 0
+            if self.value == 26:
+                raise RuntimeError("unlucky\\nnumber")
+            if self.value < 0:
+                time.sleep(60)
+
+        def save(self):
+            self.write_output("twice", self.value)
+            self.write_output("a-note", "x" * int(self.value))
+
+    if __name__ == "__main__":
+        raise SystemExit(Twice.main())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "process.py").write_text(textwrap.dedent(PROCESS))
+    write_json(tmp_path / "sockets.json", SOCKETS)
+    (tmp_path / "output").mkdir()
+    return tmp_path
+
+
+def give(folder, value, **others):
+    write_json(folder / "input" / "numbers" / "a.json", value)
+    for name, content in others.items():
+        write_json(folder / "input" / f"{name}.json", content)
+
+
+def command(folder):
+    paths = [f"--{name}={folder / name}" for name in ("input", "output", "model")]
+    return [sys.executable, str(folder / "process.py"), *paths]
+
+
+def run(folder):
+    return subprocess.run(command(folder), capture_output=True, text=True, timeout=60)
+
+
+def outputs(folder):
+    return sorted(p.name for p in (folder / "output").iterdir())
+
+
+def test_a_case_gives_all_outputs_and_a_silent_stderr(folder):
+    give(folder, 5)
+    result = run(folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert outputs(folder) == ["note.json", "twice.json"]
+    assert read_json(folder / "output" / "twice.json") == 10
+
+
+def test_the_interface_follows_the_inputs(folder):
+    give(folder, 5, offset=0.5)
+    assert run(folder).returncode == 0
+    assert read_json(folder / "output" / "twice.json") == 10.5
+
+
+@pytest.mark.parametrize("keys", [("interface",), ("interface", "socket"), ("socket",)])
+def test_inputs_json_of_every_generation_selects_the_interface(folder, keys):
+    give(folder, 5, offset=0.5)
+    entries = [{key: {"slug": "a-number"} for key in keys}]
+    write_json(folder / "input" / "inputs.json", entries)
+    assert run(folder).returncode == 0
+    assert read_json(folder / "output" / "twice.json") == 10  # the offset is not declared
+
+
+def test_an_unknown_set_of_inputs_is_named(folder):
+    give(folder, 5)
+    write_json(folder / "input" / "inputs.json", [{"socket": {"slug": "a-picture"}}])
+    result = run(folder)
+    assert result.returncode == 1
+    assert result.stderr.startswith("InputError: Expected the inputs ['a-number'] or")
+    assert "got ['a-picture']" in result.stderr
+
+
+def test_an_empty_case_says_what_is_expected(folder):
+    (folder / "input").mkdir()
+    result = run(folder)
+    assert result.returncode == 1
+    assert "Expected ['numbers/a.json'] or" in result.stderr
+    assert "got an empty folder" in result.stderr
+
+
+def test_an_invalid_output_leaves_none(folder):
+    give(folder, 21)
+    result = run(folder)
+    assert result.returncode == 1
+    assert "Expected note.json to be valid String" in result.stderr
+    assert outputs(folder) == []
+
+
+def test_an_unexpected_failure_is_one_line_on_stderr(folder):
+    give(folder, 13)
+    result = run(folder)
+    assert result.returncode == 1
+    assert result.stderr == "RuntimeError: unlucky number\n"
+    assert "Traceback" in result.stdout
+    assert outputs(folder) == []
+
+
+def test_sigterm_ends_it_at_once(folder):
+    give(folder, -1)
+    process = subprocess.Popen(command(folder), stderr=subprocess.PIPE)
+    time.sleep(2)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - start < 5
+
+
+def test_an_unwritable_output_is_an_error(folder):
+    give(folder, 5)
+    (folder / "output").rmdir()
+    (folder / "output").write_text("a file, not a folder")
+    result = run(folder)
+    assert result.returncode == 1
+    assert "InputError: Expected to write" in result.stderr
+
+
+POINTS = Socket("p", "Multiple points", "p.json")
+
+
+def points(**changes):
+    point = {"name": "1", "point": [1.5, 2.0, 1], "probability": 0.5} | changes
+    return {"type": "Multiple points", "points": [point], "version": {"major": 1, "minor": 0}}
+
+
+def test_valid_points_pass():
+    validate(POINTS, points())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 1}, "1 is not of type 'string'"),
+        ({"point": [1, 2]}, r"\[1, 2\] is too short"),
+        ({"probability": 1.2}, "1.2 is greater than the maximum"),
+        ({"scale": "0.1"}, "Additional properties are not allowed"),
+    ],
+)
+def test_what_the_platform_would_refuse_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        validate(POINTS, points(**change))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, np.float32("nan")])
+def test_json_is_strict(tmp_path, value):
+    with pytest.raises(InputError, match=r"Cannot write a\.json as JSON"):
+        write_json(tmp_path / "a.json", {"value": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numpy_numbers_become_plain_ones(tmp_path):
+    write_json(tmp_path / "a.json", {"a": np.float32(0.5), "b": np.arange(3), "c": np.int64(7)})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 0.5, "b": [0, 1, 2], "c": 7}
+
+
+def test_broken_sockets_are_named(tmp_path):
+    write_json(tmp_path / "sockets.json", {"interfaces": [{"inputs": [{"slug": "a"}]}]})
+    with pytest.raises(InputError, match=r"slug, kind, relative_path in .*sockets\.json"):
+        load_interfaces(tmp_path / "sockets.json")
+
+
+def test_broken_inputs_json_is_named(folder):
+    give(folder, 1)
+    (folder / "input" / "inputs.json").write_text('["a-number"]')
+    with pytest.raises(InputError, match=r"entries with socket\.slug or interface\.slug"):
+        select_interface(load_interfaces(folder / "sockets.json"), folder / "input")

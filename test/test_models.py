@@ -1,0 +1,72 @@
+"""The model folder: sealed, verified, loaded."""
+
+import json
+
+import pytest
+
+from medvial.cldetection import Config
+from medvial.errors import InputError
+from medvial.models import MANIFEST, ModelFolder, load_network
+from medvial.outputs import write_json
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    ModelFolder.seal(tmp_path, task="cldetection", config={"height": 64})
+    return tmp_path
+
+
+def test_what_is_sealed_opens(folder):
+    opened = ModelFolder.open(folder, task="cldetection")
+    assert list(opened.manifest.files) == ["model.onnx"]
+    assert opened.manifest.config == {"height": 64}
+
+
+def test_an_altered_file_is_found(folder):
+    (folder / "model.onnx").write_bytes(b"weighty")
+    with pytest.raises(InputError, match=r"model\.onnx with sha256 .* the file was altered"):
+        ModelFolder.open(folder, task="cldetection")
+
+
+def test_a_missing_file_is_found(folder):
+    (folder / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"model\.onnx, which the manifest lists"):
+        ModelFolder.open(folder, task="cldetection")
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"manifest\.json at .*, got nothing\. Upload or mount"):
+        ModelFolder.open(tmp_path / "none", task="cldetection")
+
+
+def test_another_tasks_model_is_refused(folder):
+    with pytest.raises(InputError, match=r"a model of gait in .*, got one of cldetection"):
+        ModelFolder.open(folder, task="gait")
+
+
+def test_a_manifest_cannot_point_outside(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"] = {"../../etc/passwd": "0"}
+    write_json(folder / MANIFEST, manifest)
+    with pytest.raises(InputError, match="plain file names"):
+        ModelFolder.open(folder, task="cldetection")
+
+
+def test_a_configuration_of_another_version_is_refused(folder):
+    opened = ModelFolder.open(folder, task="cldetection")
+    with pytest.raises(InputError, match=r"missing: \['architecture'"):
+        opened.config(Config)
+
+
+def test_files_that_no_backend_reads_are_named(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"")
+    opened = ModelFolder.seal(tmp_path, task="cldetection", config={})
+    with pytest.raises(InputError, match=r"Expected model\.onnx with ONNX Runtime, or"):
+        load_network(opened, lambda: None)
+
+
+def test_an_unknown_backend_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("MEDVIAL_BACKEND", "tensorflow")
+    with pytest.raises(InputError, match="onnx or torch, got 'tensorflow'"):
+        load_network(ModelFolder.open(folder, task="cldetection"), lambda: None)
