@@ -1,0 +1,151 @@
+"""Augmentation, loss and learned post-processing of cldetection."""
+
+import numpy as np
+import pytest
+import torch
+from synthetic import gaussian_logits
+
+from medvial.cldetection import Config
+from medvial.cldetection.model import build_model
+from medvial.cldetection.postprocess import Film
+from medvial.cldetection.preprocess import Geometry
+from medvial_training.fit import EpochSampler
+from medvial_training.tasks.cldetection.augment import Augmentation, augment
+from medvial_training.tasks.cldetection.dataset import Sample
+from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_prior
+from medvial_training.tasks.cldetection.module import heatmap_cross_entropy
+
+CONFIG = Config(landmark_set="isbi-19", height=96, width=64, widths=(4, 6, 8))
+STILL = Augmentation(*[0.0] * 10)
+
+
+def disc(x, y, height=160, width=128):
+    rows, columns = np.mgrid[:height, :width]
+    values = 200 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 6.0**2))
+    return np.rint(values).astype(np.uint8)
+
+
+def centre_of_mass(grey):
+    weights = np.clip(grey.astype(float) - 40, 0, None)
+    rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]]
+    return np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_landmarks_move_with_the_film(seed):
+    settings = Augmentation(
+        rotation_deg=20, shift=0.05, noise=0, blur_px=0, log_gamma=0, contrast=0, brightness=0
+    )
+    point = np.array([[70.0, 66.0], [np.nan, np.nan]])
+    rng = np.random.default_rng(seed)
+    image, moved = augment(disc(*point[0]), point, settings, rng)
+    np.testing.assert_allclose(centre_of_mass(image), moved[0], atol=0.3)
+    assert np.isnan(moved[1]).all()
+    assert np.linalg.norm(moved[0] - point[0]) > 0.5
+
+
+def test_no_change_is_no_change():
+    image, points = disc(50, 60), np.array([[50.0, 60.0]])
+    same, moved = augment(image, points, STILL, np.random.default_rng(0))
+    np.testing.assert_array_equal(same, image)
+    np.testing.assert_allclose(moved, points)
+
+
+def test_augmentation_follows_its_seed():
+    image, points = disc(50, 60), np.array([[50.0, 60.0]])
+    one, two, other = (
+        augment(image, points, Augmentation(), np.random.default_rng(s)) for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one[0], two[0])
+    assert (one[0] != other[0]).any()
+
+
+def test_the_sampler_depends_on_seed_and_epoch_only():
+    sampler, same = EpochSampler(9, seed=3), EpochSampler(9, seed=3)
+    sampler.set_epoch(4)
+    list(same)
+    same.set_epoch(4)
+    assert list(sampler) == list(same)
+    assert sorted(index for _, index in sampler) == list(range(9))
+    assert {epoch for epoch, _ in sampler} == {4}
+    sampler.set_epoch(5)
+    assert [i for _, i in sampler] != [i for _, i in same]
+
+
+def logits_at(points):
+    return torch.from_numpy(gaussian_logits(points))[None]
+
+
+def test_the_loss_is_least_where_the_heatmap_is_the_target():
+    points = [[20.0, 40.0], [41.0, 61.0]]
+    target = torch.tensor([points])
+    config = Config(height=96, width=64, sigma_px=2.0)
+    right = heatmap_cross_entropy(logits_at(points), target, config)
+    entropy = np.log(2 * np.pi * np.e * 2.0**2)  # of a 2-D normal distribution, nats
+    assert float(right) == pytest.approx(entropy, abs=0.02)
+    for wrong in ([[22.0, 40.0], [41.0, 61.0]], [[20.0, 44.0], [41.0, 61.0]]):
+        assert heatmap_cross_entropy(logits_at(wrong), target, config) > right + 0.05
+
+
+def test_landmarks_that_are_missing_or_outside_do_not_count():
+    points = [[20.0, 40.0], [41.0, 61.0], [30.0, 30.0]]
+    config = Config(height=96, width=64)
+    target = torch.tensor([[points[0], [np.nan, np.nan], [300.0, 30.0]]])
+    logits = logits_at(points).requires_grad_()
+    heatmap_cross_entropy(logits, target, config).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 0].abs().sum() > 0
+    assert logits.grad[0, 1:].abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stride", "parameters"), [("compact_unet", 2, None), ("unet", 1, 6_824_934)]
+)
+def test_networks_keep_their_shape_table(architecture, stride, parameters):
+    config = Config(architecture=architecture, height=64, width=96, channels=3)
+    net = build_model(config).eval()
+    with torch.inference_mode():
+        assert net(torch.zeros(2, 3, 64, 96)).shape == (2, 38, 64 // stride, 96 // stride)
+    if parameters:
+        assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def sample(points):
+    geometry = Geometry(1.0, 1.0, 0, 0, 64, 96)
+    return Sample("a", "p", None, geometry, np.asarray(points, float), 0.5)
+
+
+def test_the_prior_learns_the_population():
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(10, 90, (6, 2))
+    films = [sample(mean + rng.normal(0, 1.5, (6, 2)) + rng.uniform(-9, 9)) for _ in range(60)]
+    prior = fit_shape_prior(films)
+    check = prior.check(mean + 20)
+    assert check.plausible
+    assert not check.outlier.any()
+    wrong = mean.copy()
+    wrong[2] += 60
+    np.testing.assert_array_equal(np.flatnonzero(prior.check(wrong).outlier), [2])
+    assert fit_shape_prior(films[:19]) is None
+
+
+def film(error_px, spread):
+    features = np.zeros((4, 4))
+    features[:, 1] = np.log(spread)
+    none = np.zeros(4, bool)
+    return Film(np.tile([50.0 + error_px, 50.0], (4, 1)), None, none, False, True, features)
+
+
+def test_the_calibration_learns_that_spread_means_doubt():
+    films = [(sample(np.full((4, 2), 50.0)), film(e, s)) for e, s in [(1, 2.0), (9, 8.0)] * 20]
+    predictions = {id(s): f for s, f in films}
+    calibration = fit_calibration([s for s, _ in films], lambda s: predictions[id(s)])
+    sure, unsure = calibration.probability(np.array([[0, np.log(v), 0, 0] for v in (2.0, 8.0)]))
+    assert sure > 0.9
+    assert unsure < 0.1
+    assert calibration.points == 160
+
+
+def test_without_misses_there_is_no_calibration():
+    films = [sample(np.full((4, 2), 50.0))] * 20
+    assert fit_calibration(films, lambda s: film(1, 2.0)) is None
