@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medvial_training.phantoms.cephalogram_atlas import LANDMARKS, STROKES, Stroke
+from medvial_training.phantoms.cephalogram_atlas import LANDMARKS
 from medvial_training.phantoms.cephalogram_shape import Head, Points, molar, tooth
+from medvial_training.phantoms.cephalogram_sheet import SHIFT, Sheet
+from medvial_training.phantoms.cephalogram_strokes import STROKES, Stroke
 
-SHIFT = 6  # fractional bits of OpenCV's drawing coordinates: 1/64 px
 SOFT_PX_MM = 1.0  # soft tissue thickness varies slowly: worked out on a grid this coarse
+FAR_SIDE = 1.035  # magnification of the far side of the jaw against the near one
+TEXTURE_MM = ((1.2, 0.05), (4.0, 0.04), (14.0, 0.03))  # of bone: grain size, relative SD
 MIN_GREY = 6  # a film is never 0, so that zero padding can be told from it
 
 
@@ -47,54 +50,6 @@ class Exposure:
         )
 
 
-class Sheet:
-    """Attenuation of a film, drawn with sub-pixel accuracy and anti-aliasing."""
-
-    def __init__(self, height: int, width: int, mm_per_px: float) -> None:
-        self.attenuation: NDArray[np.float32] = np.zeros((height, width), np.float32)
-        self.mm_per_px = mm_per_px
-
-    def fill(self, outline: Points, density: float, blur_mm: float = 0.2) -> None:
-        """Add a filled polygon, (n, 2) px."""
-        self._add(outline, density, blur_mm, 0)
-
-    def line(
-        self, curve: Points, density: float, width_mm: float, blur_mm: float = 0.2, *, closed: bool
-    ) -> None:
-        """Add a line of a given width, (n, 2) px."""
-        width_px = width_mm / self.mm_per_px
-        thickness = max(1, round(width_px))
-        self._add(curve, density * min(1.0, width_px), blur_mm, thickness, closed=closed)
-
-    def _add(
-        self,
-        points: Points,
-        density: float,
-        blur_mm: float,
-        thickness: int,
-        *,
-        closed: bool = True,
-    ) -> None:
-        """Draw on a patch around the points only; thickness 0 fills."""
-        sigma = blur_mm / self.mm_per_px
-        margin = int(np.ceil(3 * sigma)) + thickness + 2
-        size = np.array(self.attenuation.shape[::-1])
-        low = np.clip(np.floor(points.min(axis=0)).astype(int) - margin, 0, size)
-        high = np.clip(np.ceil(points.max(axis=0)).astype(int) + margin + 1, 0, size)
-        if (high <= low).any():
-            return
-        patch = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-        fixed = np.rint((points - low) * (1 << SHIFT)).astype(np.int32)
-        if thickness:
-            cv2.polylines(patch, [fixed], closed, 255, thickness, cv2.LINE_AA, SHIFT)
-        else:
-            cv2.fillPoly(patch, [fixed], 255, cv2.LINE_AA, SHIFT)
-        if sigma > 0.3:
-            cv2.GaussianBlur(patch, (0, 0), sigma, dst=patch)
-        region = self.attenuation[low[1] : high[1], low[0] : high[0]]
-        cv2.scaleAdd(patch.astype(np.float32), density / 255, region, dst=region)
-
-
 def draw_film(
     head: Head,
     height: int,
@@ -120,13 +75,15 @@ def draw_film(
     _soft_tissue(sheet, head.contours["skin"])
     for stroke in STROKES:
         _stroke(sheet, head.contours[stroke.structure], stroke)
+    _far_mandible(sheet, head)
     for body in head.vertebrae:
-        sheet.fill(body, 0.3, 0.3)
-        sheet.line(body, 0.22, 0.7, closed=True)
+        sheet.fill(body, 0.26, 0.5)
+        sheet.line(body, 0.16, 0.9, 0.3, closed=True)
     _spines(sheet, head.vertebrae)
     named = dict(zip(LANDMARKS, head.landmarks, strict=True))
     _teeth(sheet, named)
     _head_holder(sheet, named)
+    _texture(sheet, rng)
     return _expose(sheet.attenuation, exposure, mm_per_px, rng)
 
 
@@ -158,6 +115,13 @@ def _soft_tissue(sheet: Sheet, skin: Points) -> None:
         interpolation=cv2.INTER_LINEAR,
     )
     sheet.fill(skin, 0.05, 0.15)
+
+
+def _far_mandible(sheet: Sheet, head: Head) -> None:
+    """The side away from the film: fainter, larger, at one with the near side at the symphysis."""
+    chin = head.landmarks[LANDMARKS.index("D")]
+    far = chin + FAR_SIDE * (head.contours["mandible"] - chin)
+    sheet.line(far, 0.1, 1.2, 0.6, closed=True)
 
 
 def _spines(sheet: Sheet, vertebrae: Sequence[Points]) -> None:
@@ -227,6 +191,19 @@ def _head_holder(sheet: Sheet, named: dict[str, Points]) -> None:
         [(1.5, -1.5), (13, -1.5), (13, -60), (15.5, -60), (15.5, 4.5), (1.5, 4.5)]
     )
     sheet.fill(rest, 0.22, 0.2)
+
+
+def _texture(sheet: Sheet, rng: np.random.Generator) -> None:
+    """Mottle as of trabecular bone and overlaid structures: noise of a few sizes, multiplied."""
+    height, width = sheet.attenuation.shape
+    mottle = np.ones((height, width), np.float32)
+    for size_mm, sd in TEXTURE_MM:
+        step = max(1.0, size_mm / sheet.mm_per_px)
+        rows, columns = round(height / step) + 3, round(width / step) + 3
+        coarse = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(sd)
+        fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.add(mottle, fine, dst=mottle)
+    cv2.multiply(sheet.attenuation, mottle, dst=sheet.attenuation)
 
 
 def _expose(

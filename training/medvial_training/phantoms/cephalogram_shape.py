@@ -171,7 +171,8 @@ def _vertebra(x: float, y: float, depth: float, height: float) -> Points:
         (-0.9, 0),
     ]
     outline = np.array(corners) * (half_x, half_y)
-    return _turn(_smooth([*outline], closed=True), np.zeros(2), np.deg2rad(8)) + np.array([x, y])
+    centred = _smooth([*outline], closed=True)
+    return _turn(centred + np.array([x, y]), np.array([x, y]), np.deg2rad(8))
 
 
 def _turn(points: Points, centre: Points, angle_rad: float) -> Points:
@@ -240,9 +241,9 @@ MODES_MM: NDArray[np.float64] = np.stack(
             0, 2.0, _weights(f"{_MAXILLA} {_UPPER_SOFT} {_MANDIBLE} {_LOWER_SOFT} Go:0.5 C:0.7")
         ),
         _rotation(1.6, (45, 45), _weights("A ANS PNS Ptm:0.4")),
-        _shift(2.8, 0, _weights(f"{_MANDIBLE} {_LOWER_SOFT} Go:0.5 C:0.5 U1:0.2")),
+        _shift(2.3, 0, _weights(f"{_MANDIBLE} {_LOWER_SOFT} Go:0.5 C:0.5 U1:0.35")),
         _rotation(
-            2.6,
+            2.2,
             (-11, 25),
             _weights(
                 "B Pog Me Gn D Go L1:0.6 L1apex:0.8 L6:0.45 U1:0.35 "
@@ -254,8 +255,8 @@ MODES_MM: NDArray[np.float64] = np.stack(
         _shift(1.5, 0, _weights("Pog Gn:0.8 Me:0.4 D:0.4 Pog' Gn':0.8 Me':0.4")),
         _shift(0, 1.8, _weights("Pog Gn Me D:0.6 B:0.3 Pog' Gn' Me' C:0.4")),
         # teeth: inclination about a point in the root, overjet, overbite, molars
-        _rotation(-5.5, (67.3, 61.4), _weights("U1 U1apex Ls:0.3 Ls2:0.1")),
-        _rotation(5.5, (63.4, 82.8), _weights("L1 L1apex Li:0.25")),
+        _rotation(-5.0, (67.3, 61.4), _weights("U1 U1apex Ls:0.3 Ls2:0.1")),
+        _rotation(5.0, (63.4, 82.8), _weights("L1 L1apex Li:0.25")),
         _shift(1.0, 0, _weights("U1 U1apex:0.6 Ls:0.7 Ls2:0.6")),
         _shift(0, 0.8, _weights("U1 U1apex")),
         _shift(1.4, 0, _weights("U6 L6")),

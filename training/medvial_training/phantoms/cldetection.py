@@ -98,7 +98,7 @@ def make_phantom(
 
 
 def scaled_mm(full_scale_mm: float, height: int, width: int) -> float:
-    """Scale in mm per pixel of a film that shows the field of a 2400 x 1935 film in fewer pixels."""
+    """Scale in mm per pixel that shows the field of a 2400 x 1935 film in fewer pixels."""
     factor = max(FULL_HEIGHT / height, FULL_WIDTH / width)
     return float(f"{full_scale_mm * factor:.5g}")
 
@@ -148,7 +148,7 @@ def write_phantoms(
         count: Number of films.
         seed: Same seed and sizes, same files.
         height: Rows of the largest film, in pixels; 2400 is the challenge's.
-        width: Columns of the largest film, in pixels; in the proportion of 2400 x 1935 if not given.
+        width: Columns of the largest film, in pixels; in proportion to the rows if not given.
         pad_height: Rows of a padded slice, in pixels; `height` if not given.
         pad_width: Columns of a padded slice, in pixels; 2880 at the challenge's size, in proportion
             at others, if not given.
