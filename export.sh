@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Builds the tasks' images and writes what is uploaded: the image and, apart from it, the model.
+#
+#   ./export.sh [TASK ...] [--gpu] [--invoke] [--no-build] [--model DIR] [--out DIR]
+#
+#   --gpu         the image with PyTorch, as TASK-gpu.tar.gz
+#   --invoke      label the image for the platform's HTTP method instead of exec
+#   --no-build    take the image as it is
+#   --model DIR   the model folder; default algorithms/TASK/model
+#   --out DIR     where to write; default export/TASK
+#
+# Writes TASK.tar.gz and model.tar.gz, reads both back and checks them, then prints their sizes and
+# sha256 sums. The same image and model give the same bytes.
+option_no_build=
+option_model=
+option_out=
+option_invoke=
+# shellcheck source=algorithms/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/algorithms/common.sh"
+
+# Without a name and a time, so that the same content gives the same file.
+compress() {
+  if command -v pigz >/dev/null; then pigz -n; else gzip -n; fi
+}
+
+# Root-relative, sorted, without the host's owners, modes and times; links become files.
+pack_model() {
+  in_image --volume "$2:/model:ro" --entrypoint tar "$1" --create --directory /model --sort=name \
+    --dereference --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime=@0 .
+}
+
+export_task() {
+  local task=$1 image out model name
+  image=$(image_of "$task")
+  name=$task${option_gpu:+-gpu}.tar.gz
+  out=${option_out:-$root/export/$task}
+  model=${option_model:-$root/algorithms/$task/model}
+  need_image "$image"
+  [[ -f $model/manifest.json ]] || die "expected a model folder with manifest.json at $model: run step 4"
+  mkdir -p "$out"
+  out=$(cd "$out" && pwd)
+  say "$task: writing $out/$name"
+  docker save "$image" | compress >"$out/$name.part"
+  say "$task: writing $out/model.tar.gz"
+  pack_model "$image" "$(cd "$model" && pwd)" | compress >"$out/model.tar.gz.part"
+  say "$task: reading both back"
+  in_image --volume "$out:/export:ro" --entrypoint python "$image" -m medvial.archive \
+    "/export/$name.part" /export/model.tar.gz.part || die "$task: the archives must not be uploaded"
+  mv "$out/$name.part" "$out/$name"
+  mv "$out/model.tar.gz.part" "$out/model.tar.gz"
+  say "$task: ready for upload"
+}
+
+parse_arguments "--gpu --invoke --no-build --model= --out=" "$@"
+need_engine
+if [[ ! $option_no_build ]]; then
+  "$root/build.sh" "${tasks[@]}" ${option_gpu:+--gpu} ${option_invoke:+--invoke}
+fi
+for task in "${tasks[@]}"; do export_task "$task"; done
