@@ -1,0 +1,274 @@
+"""Training, validation and test sets that share no patient and no picture.
+
+A manifest is a CSV file train.csv, valid.csv or test.csv with a row per sample. All tasks use the
+columns image_id (the sample), patient, and group: samples of one group (one patient, or nearly the
+same picture) belong on one side. Whoever made the manifests, loading them asserts it.
+"""
+
+import csv
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from medvial.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid", "test")
+KEYS = ("image_id", "patient", "group")
+DUPLICATES = "near_duplicates.csv"
+_SYNONYMS = {"train": "train", "training": "train", "valid": "valid", "val": "valid"}
+_SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """Shares of the groups that become validation and test data; the rest is for training.
+
+    Ignored for a split that the data bring with them.
+    """
+
+    valid: float = 0.125
+    """Share of the groups for validation, 0 to 1."""
+
+    test: float = 0.125
+    """Share of the groups for the test, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave nothing to train on.
+
+        Raises:
+            InputError: A share is negative, or both together reach 1.
+        """
+        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
+            raise InputError(
+                "Expected fractions.valid and fractions.test of at least 0 and together below 1, "
+                f"got {self.valid} and {self.test}."
+            )
+
+
+def group_samples(patients: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """The group of each sample: patients joined where they share nearly the same picture.
+
+    Args:
+        patients: The patient of each sample.
+        pairs: Positions of samples that are nearly the same picture.
+
+    Returns:
+        Per sample the name of its group: the first patient of it in the given order.
+    """
+    count = len(patients)
+    first_of: dict[str, int] = {}
+    links = [(index, first_of.setdefault(name, index)) for index, name in enumerate(patients)]
+    rows, columns = np.array([*links, *pairs], dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    return [
+        first.setdefault(int(label), name) for label, name in zip(labels, patients, strict=True)
+    ]
+
+
+def assign_splits(
+    groups: Sequence[str],
+    given: Sequence[str | None] | None = None,
+    fractions: Fractions = Fractions(),
+    seed: int = 0,
+) -> list[str | None]:
+    """Put every sample into train, valid or test, whole groups at a time.
+
+    A split that is given is kept, and what is missing of it is taken out of its training samples.
+    A given split whose group is also on a later side (train before valid before test) would leak,
+    so those samples are left out: the benchmark's test stays whole.
+
+    Args:
+        groups: The group of each sample.
+        given: The split of each sample, or None for all or none of them.
+        fractions: Shares of the groups for the splits that are not given.
+        seed: Same seed, same splits.
+
+    Returns:
+        Per sample its split, or None where it is left out.
+
+    Raises:
+        InputError: A given split is unknown or partly missing, or there are too few groups.
+    """
+    splits = _read_given(given, len(groups))
+    assigned: list[str | None] = (
+        _without_leaks(groups, splits) if splits else ["train"] * len(groups)
+    )
+    for split, share in (("test", fractions.test), ("valid", fractions.valid)):
+        if split in (splits or ()) or share == 0:
+            continue
+        # Validation is taken after the test: its share of what is left is larger.
+        if split == "valid" and "test" not in (splits or ()):
+            share /= 1 - fractions.test
+        _carve(assigned, groups, split, share, seed)
+    if "train" not in assigned:
+        raise InputError("Expected samples to train on, got none in the split train.")
+    return assigned
+
+
+def _read_given(given: Sequence[str | None] | None, count: int) -> list[str] | None:
+    if given is None or not any(given):
+        return None
+    if len(given) != count:
+        raise ValueError(f"{len(given)} splits for {count} samples")
+    for position, name in enumerate(given):
+        if (name or "").strip().lower() not in _SYNONYMS:
+            raise InputError(
+                f"Expected the split of every sample to be train, valid or test, got {name!r} for "
+                f"sample {position + 1}."
+            )
+    return [_SYNONYMS[(name or "").strip().lower()] for name in given]
+
+
+def _without_leaks(groups: Sequence[str], splits: Sequence[str]) -> list[str | None]:
+    latest: dict[str, int] = {}
+    for group, split in zip(groups, splits, strict=True):
+        latest[group] = max(latest.get(group, 0), SPLITS.index(split))
+    return [
+        split if SPLITS.index(split) == latest[group] else None
+        for group, split in zip(groups, splits, strict=True)
+    ]
+
+
+def _carve(
+    assigned: list[str | None], groups: Sequence[str], split: str, share: float, seed: int
+) -> None:
+    """Move a share of the training groups, one at least, to another split."""
+    from sklearn.model_selection import GroupShuffleSplit  # late: it takes 60 MB
+
+    positions = [index for index, name in enumerate(assigned) if name == "train"]
+    names = [groups[index] for index in positions]
+    available = len(set(names))
+    if available < 2:
+        raise InputError(
+            "Expected at least 2 groups (patients, or films that are not the same picture) to take "
+            f"{split} data from, got {available}. Give more data, or set fractions.{split} to 0."
+        )
+    size = min(max(1, round(share * available)), available - 1)
+    shuffle = GroupShuffleSplit(n_splits=1, test_size=size, random_state=seed)
+    _, moved = next(shuffle.split(positions, groups=names))
+    for index in moved:
+        assigned[positions[index]] = split
+
+
+def load_splits(folder: Path) -> dict[str, "pd.DataFrame"]:
+    """Read the manifests of a prepared folder, checked to be disjoint.
+
+    Returns:
+        A frame per split; `image_id`, `patient` and `group` as text.
+
+    Raises:
+        InputError: A manifest is missing or unusable, or two of them share something.
+    """
+    frames = {split: _read_csv(Path(folder) / f"{split}.csv") for split in SPLITS}
+    assert_disjoint(frames, where=Path(folder))
+    _assert_pairs_together(frames, Path(folder) / DUPLICATES)
+    return frames
+
+
+def read_manifest(folder: Path, split: str) -> "pd.DataFrame":
+    """Read one manifest; the others are read too, to assert that they are disjoint.
+
+    Raises:
+        InputError: As in `load_splits`, or the split is unknown.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got {split!r}.")
+    return load_splits(folder)[split]
+
+
+def assert_disjoint(frames: Mapping[str, "pd.DataFrame"], where: Path | None = None) -> None:
+    """Refuse manifests that share a sample, a patient or a group, or repeat a sample.
+
+    Raises:
+        InputError: Names what is shared, and between which splits.
+    """
+    prefix = f"{where}: " if where else ""
+    for split, frame in frames.items():
+        repeated = frame["image_id"][frame["image_id"].duplicated()].unique()
+        if len(repeated):
+            raise InputError(
+                f"{prefix}{split}.csv lists image_id {_some(repeated)} more than once."
+            )
+    names = list(frames)
+    for position, first in enumerate(names):
+        for second in names[position + 1 :]:
+            for key in KEYS:
+                shared = set(frames[first][key]) & set(frames[second][key])
+                if shared:
+                    raise InputError(
+                        f"{prefix}{first}.csv and {second}.csv share {key} "
+                        f"{_some(sorted(shared))}: "
+                        "a score on one would not be independent of the other. Keep each on one "
+                        "side, or run step 1 again."
+                    )
+
+
+def _read_csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd  # late: step 1 holds its memory low
+
+    if not path.is_file():
+        raise InputError(f"Expected the manifest {path}, found none. Run step 1 first.")
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(KEYS, str),
+            keep_default_na=False,
+            na_values={key: ["", "nan", "NaN"] for key in _columns(path) - set(KEYS)},
+        )
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected a CSV table in {path}, got: {error}.") from None
+    missing = [key for key in KEYS if key not in frame]
+    if missing:
+        raise InputError(
+            f"Expected the column(s) {', '.join(missing)} in {path}, got {_some(frame)}. "
+            "Repeat the image_id where a patient or a group is not known."
+        )
+    for key in KEYS:
+        empty = np.flatnonzero(frame[key].str.strip() == "")
+        if empty.size:
+            raise InputError(
+                f"Expected a value for {key} in every row of {path}, got none in row "
+                f"{empty[0] + 2}."
+            )
+    return frame
+
+
+def _columns(path: Path) -> set[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return set(next(csv.reader(file), []))
+
+
+def _assert_pairs_together(frames: Mapping[str, "pd.DataFrame"], path: Path) -> None:
+    """Refuse manifests that part the near-duplicates which step 1 found."""
+    if not path.is_file():
+        return
+    split_of = {name: split for split, frame in frames.items() for name in frame["image_id"]}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    for row in rows:
+        first, second = row.get("image_a", ""), row.get("image_b", "")
+        sides = {split_of[name] for name in (first, second) if name in split_of}
+        if len(sides) > 1:
+            raise InputError(
+                f"{path} says that {first} and {second} are nearly the same picture, but they are "
+                f"in {' and '.join(sorted(sides))}. Keep both on one side, or leave one out."
+            )
+
+
+def _some(names: Iterable[Any]) -> str:
+    """The first few names."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:5]) + (f" and {len(texts) - 5} more" if len(texts) > 5 else "")
