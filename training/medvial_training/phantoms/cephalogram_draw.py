@@ -1,7 +1,8 @@
 """A head in millimetres to a film: attenuation of each structure, then exposure, scatter, grain.
 
 Attenuations have no unit; they add up along the beam, and a film's grey value is
-`255 * (1 - exp(-attenuation)) ** gamma` between a base fog and white.
+`fog + (250 - fog) * (1 - exp(-1.55 * gain * attenuation)) ** gamma` (law of Beer and Lambert, and
+the contrast of a film). The gain falls off slightly across the film.
 """
 
 from collections.abc import Sequence
@@ -157,13 +158,13 @@ def _teeth(sheet: Sheet, named: dict[str, Points]) -> None:
         for share in (0.3, 0.52, 0.76):  # canine and premolars
             place = (1 - share) * tip + share * (named[cusp] - 1.5 * px * back)
             axis = _unit((1 - share) * _unit(end - tip) + share * root)
-            sheet.fill(tooth(place, place + 21 * px * axis, 6.4 * px), 0.2, 0.4)
+            sheet.fill(tooth(place, place + 21 * px * axis, 6.4 * px), 0.15, 0.5)
         for place in (named[cusp], named[cusp] + 10.6 * px * back):
             outline = _scaled_molar(place, back, root, px)
             sheet.fill(outline, 0.42, 0.15)
             sheet.line(outline, 0.16, 0.5, closed=True)
         outline = tooth(tip, end, crown * px)
-        sheet.fill(outline, 0.5, 0.1)
+        sheet.fill(outline, 0.64, 0.1)
         sheet.line(outline, 0.2, 0.4, 0.1, closed=True)
         pulp = np.array([tip + 0.38 * (end - tip), tip + 0.96 * (end - tip)])
         sheet.line(pulp, -0.22, 0.9, 0.3, closed=False)

@@ -1,7 +1,8 @@
 """Phantoms of lateral cephalograms with 38 landmarks, in the form of CL-Detection 2023.
 
 Drawn heads, not X-rays of people: they show that a pipeline works and say nothing about clinical
-accuracy. The landmarks are known exactly (sub-pixel), so an error is the pipeline's own.
+accuracy. The landmarks are known exactly (sub-pixel), so an error is the pipeline's own. Those of
+paired structures lie on the near, denser contour of the jaw, not between the two sides.
 
     python -m medvial_training.phantoms.cldetection --out data/phantom --count 40 --height 600
 """
