@@ -11,13 +11,13 @@ from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.preprocess import Geometry
 from medvial.errors import InputError
 
-CONFIG = Config(height=96, width=64)  # heatmaps of 48 x 32
+CONFIG = Config(widths=(4, 4, 4), height=96, width=64)  # heatmaps of 48 x 32
 IDENTITY = Geometry(1.0, 1.0, 0, 0, 64, 96)
 
 
 def test_a_gaussian_is_decoded_to_a_hundredth_of_a_pixel():
     points = np.array([[20.0, 40.0], [31.3, 55.8], [40.25, 60.5]])
-    config = Config(height=96, width=64, decode_radius_px=9)
+    config = Config(widths=(4, 4, 4), height=96, width=64, decode_radius_px=9)
     peaks = decode(gaussian_logits(points), config)
     np.testing.assert_allclose(peaks.points, points, atol=0.01)
     np.testing.assert_allclose(peaks.spread_px, 2 * 2.0 * np.sqrt(2), rtol=0.01)  # stride * sigma
@@ -37,7 +37,7 @@ def test_a_peak_in_the_corner_stays_inside():
 
 
 def test_sigmoid_heatmaps_are_decoded_by_their_values():
-    config = Config(height=96, width=64, architecture="unet", heatmap="sigmoid")
+    config = Config(widths=(4, 4, 4), height=96, width=64, architecture="unet", heatmap="sigmoid")
     value = np.clip(np.exp(gaussian_logits([[13.0, 27.0]], 96, 64, 3.0, 1)), 1e-6, 1 - 1e-6)
     heatmap = np.log(value / (1 - value)).astype(np.float32)
     np.testing.assert_allclose(decode(heatmap, config).points, [[13.0, 27.0]], atol=0.02)
@@ -60,7 +60,7 @@ def test_a_mirrored_input_is_mirrored_back():
 
 
 def test_the_baselines_coordinates_are_multiplied_only():
-    config = Config(height=96, width=64, half_pixel_centres=False)
+    config = Config(widths=(4, 4, 4), height=96, width=64, half_pixel_centres=False)
     geometry = Geometry(0.25, 0.2, 0, 0, 256, 480)
     film = postprocess(gaussian_logits([[20.0, 40.0]]), geometry, config, Learned())
     np.testing.assert_allclose(film.points, [[80.0, 200.0]], atol=0.4)

@@ -71,7 +71,7 @@ def test_correlation_sharpens_the_expectation():
 
 
 def test_the_guard_takes_the_second_peak_where_anatomy_allows_it():
-    config = Config(height=96, width=64)
+    config = Config(widths=(4, 4, 4), height=96, width=64)
     geometry = Geometry(1.0, 1.0, 0, 0, 64, 96)
     maps = gaussian_logits(MEAN)
     far = gaussian_logits([[58.0, 5.0]])[0]

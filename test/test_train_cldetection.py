@@ -79,7 +79,7 @@ def logits_at(points):
 def test_the_loss_is_least_where_the_heatmap_is_the_target():
     points = [[20.0, 40.0], [41.0, 61.0]]
     target = torch.tensor([points])
-    config = Config(height=96, width=64, sigma_px=2.0)
+    config = Config(widths=(4, 4, 4), height=96, width=64, sigma_px=2.0)
     right = heatmap_cross_entropy(logits_at(points), target, config)
     entropy = np.log(2 * np.pi * np.e * 2.0**2)  # of a 2-D normal distribution, nats
     assert float(right) == pytest.approx(entropy, abs=0.02)
@@ -89,7 +89,7 @@ def test_the_loss_is_least_where_the_heatmap_is_the_target():
 
 def test_landmarks_that_are_missing_or_outside_do_not_count():
     points = [[20.0, 40.0], [41.0, 61.0], [30.0, 30.0]]
-    config = Config(height=96, width=64)
+    config = Config(widths=(4, 4, 4), height=96, width=64)
     target = torch.tensor([[points[0], [np.nan, np.nan], [300.0, 30.0]]])
     logits = logits_at(points).requires_grad_()
     heatmap_cross_entropy(logits, target, config).backward()
@@ -102,7 +102,9 @@ def test_landmarks_that_are_missing_or_outside_do_not_count():
     ("architecture", "stride", "parameters"), [("compact_unet", 2, None), ("unet", 1, 6_824_934)]
 )
 def test_networks_keep_their_shape_table(architecture, stride, parameters):
-    config = Config(architecture=architecture, height=64, width=96, channels=3)
+    config = Config(
+        architecture=architecture, height=64, width=96, channels=3, widths=(4, 8, 8, 16)
+    )
     net = build_model(config).eval()
     with torch.inference_mode():
         assert net(torch.zeros(2, 3, 64, 96)).shape == (2, 38, 64 // stride, 96 // stride)

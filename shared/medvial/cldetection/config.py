@@ -16,11 +16,13 @@ class Config:
     landmark_set: str = "cl-38"
     """Name of a landmark set: isbi-19, cl-38, cl-53."""
 
-    height: int = 512
-    """Height of the network input, in pixels; a multiple of 32."""
+    height: int = 704
+    """Height of the network input, in pixels; a multiple of what the network halves, 64 by
+    default."""
 
-    width: int = 416
-    """Width of the network input, in pixels; a multiple of 32."""
+    width: int = 576
+    """Width of the network input, in pixels; a multiple of what the network halves, 64 by
+    default."""
 
     fit: Literal["letterbox", "stretch"] = "letterbox"
     """How a film is brought to the network's size: aspect ratio kept and the rest padded with
@@ -62,16 +64,20 @@ class Config:
     (CL-Detection 2023), or the image header's world millimetres (the platform's viewer)."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that the networks cannot halve.
+        """Refuse sizes that the network cannot halve as often as it does.
 
         Raises:
-            InputError: A size is not a positive multiple of 32, or `std` is not positive.
+            InputError: A size does not fit the network, or `std` is not positive.
         """
         object.__setattr__(self, "widths", tuple(self.widths))  # a list, when read from JSON
+        factor = 2 ** len(self.widths) if self.architecture == "compact_unet" else 8
         for name in ("height", "width"):
             size = getattr(self, name)
-            if size < 32 or size % 32:
-                raise InputError(f"Expected {name} to be a positive multiple of 32, got {size}.")
+            if size < factor or size % factor:
+                raise InputError(
+                    f"Expected {name} to be a positive multiple of {factor}, which "
+                    f"{self.architecture} halves, got {size}."
+                )
         if self.std <= 0:
             raise InputError(f"Expected std above 0, got {self.std}.")
 

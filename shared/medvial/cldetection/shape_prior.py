@@ -65,15 +65,30 @@ class ShapePrior:
     """Mahalanobis distance beyond which a landmark is an outlier."""
 
     def check(self, points: Array) -> ShapeCheck:
-        """Compare points (L, 2) with the population, worst outliers set aside one by one."""
+        """Compare points (L, 2) with the population.
+
+        While a landmark is beyond the limit, the one without which the rest agrees best is set
+        aside: a gross outlier also makes its neighbours look wrong, so the largest distance alone
+        would blame the innocent.
+        """
         inlier = np.ones(len(self.mean), dtype=bool)
         most = int(MAX_OUTLIER_SHARE * len(inlier)) + 1  # one more, to tell an implausible film
         while True:
             check = self._conditional(points, inlier)
-            worst = int(np.argmax(np.where(inlier, check.distance, -np.inf)))
-            if check.distance[worst] <= self.limit or (~inlier).sum() >= most:
+            if check.distance[inlier].max() <= self.limit or (~inlier).sum() >= most:
                 return check
-            inlier[worst] = False
+            candidates = np.flatnonzero(inlier)
+            without = [self._disagreement(points, inlier, index) for index in candidates]
+            inlier[candidates[int(np.argmin(without))]] = False
+
+    def _disagreement(self, points: Array, inlier: NDArray[np.bool_], left_out: int) -> float:
+        """Squared Mahalanobis distance of the inliers, without one, from the population."""
+        kept = inlier.copy()
+        kept[left_out] = False
+        similarity = align(np.asarray(points)[kept], self.mean[kept])
+        residual = (similarity.apply(np.asarray(points)[kept]) - self.mean[kept]).reshape(-1)
+        known = np.repeat(kept, 2)
+        return float(residual @ np.linalg.solve(self.covariance[np.ix_(known, known)], residual))
 
     def _conditional(self, points: Array, inlier: NDArray[np.bool_]) -> ShapeCheck:
         similarity = align(np.asarray(points)[inlier], self.mean[inlier])
