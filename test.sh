@@ -29,23 +29,25 @@ gpu_arguments() {
 }
 
 prepare() {
-  local test_dir=$1 work=$2
+  local test_dir=$1 model=$2 work=$3
   mkdir -p "$work/output" "$work/expected"
   cp -R "$test_dir/input" "$work/input"
+  cp -R "$model" "$work/model"
   cp "$test_dir/expected_output.json" "$work/expected/"
   if [[ -f $test_dir/tolerances.json ]]; then cp "$test_dir/tolerances.json" "$work/expected/"; fi
+  # The image's user is not the one who runs this.
   chmod -R a+rX,go-w "$work"
-  chmod 777 "$work/output"  # the image's user is not the one who runs this
+  chmod 777 "$work/output"
 }
 
 # Prints the seconds from `docker run` to the result; the program's exit code is this function's.
 run_image() {
-  local image=$1 model=$2 work=$3 container started status=0
+  local image=$1 work=$2 container started status=0
   started=${EPOCHREALTIME:-$SECONDS}
   # Created and started apart, so that the engine's own warnings stay out of the program's output.
   # shellcheck disable=SC2046  # no word or two
   container=$(docker create "${limits[@]}" $(gpu_arguments) --volume "$work/input:/input:ro" \
-    --volume "$work/output:/output" --volume "$model:/opt/ml/model:ro" "$image") || return
+    --volume "$work/output:/output" --volume "$work/model:/opt/ml/model:ro" "$image") || return
   docker start --attach "$container" >"$work/stdout.txt" 2>"$work/stderr.txt" || status=$?
   awk -v from="$started" -v to="${EPOCHREALTIME:-$SECONDS}" 'BEGIN { printf "%.1f", to - from }'
   docker rm --force "$container" >/dev/null
@@ -53,11 +55,10 @@ run_image() {
 }
 
 compare() {
-  local image=$1 model=$2 work=$3 arguments
-  arguments=(/work/expected/expected_output.json /work/output --model /opt/ml/model)
+  local image=$1 work=$2 arguments
+  arguments=(/work/expected/expected_output.json /work/output --model /work/model)
   [[ -f $work/expected/tolerances.json ]] && arguments+=(--tolerances /work/expected/tolerances.json)
-  in_image --volume "$work:/work:ro" --volume "$model:/opt/ml/model:ro" --entrypoint python \
-    "$image" -m medvial.compare "${arguments[@]}"
+  in_image --volume "$work:/work:ro" --entrypoint python "$image" -m medvial.compare "${arguments[@]}"
 }
 
 remove() {
@@ -77,9 +78,9 @@ test_task() {
   [[ -d $model ]] || die "expected a model folder at $model, found none: run step 4"
   mkdir -p "$root/build"
   work=$(mktemp -d "$root/build/test-$task.XXXXXX")
-  prepare "$test_dir" "$work"
-  seconds=$(run_image "$image" "$(cd "$model" && pwd)" "$work") || status=$?
-  verdict "$image" "$model" "$work" "$status" || {
+  prepare "$test_dir" "$model" "$work"
+  seconds=$(run_image "$image" "$work") || status=$?
+  verdict "$image" "$work" "$status" || {
     say "$task: FAILED after $seconds s; what it wrote is in $work" >&2
     return 1
   }
@@ -88,7 +89,7 @@ test_task() {
 }
 
 verdict() {
-  local image=$1 model=$2 work=$3 status=$4 failed=
+  local image=$1 work=$2 status=$3 failed=
   if ((status)); then
     echo "  FAILED     exit code $status"
     failed=yes
@@ -98,7 +99,7 @@ verdict() {
     sed 's/^/    /' "$work/stderr.txt"
     failed=yes
   fi
-  [[ $failed ]] || compare "$image" "$(cd "$model" && pwd)" "$work" || failed=yes
+  [[ $failed ]] || compare "$image" "$work" || failed=yes
   [[ ! $failed ]]
 }
 
