@@ -1,0 +1,215 @@
+"""Step 3 of cldetection: test a model on prepared films, and show the result."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.predictor import Predictor
+from medvial.errors import InputError
+from medvial.models import Manifest
+from medvial.outputs import read_json, write_json
+from medvial_training.metrics import Bootstrap
+from medvial_training.provenance import DATA_FIELDS, git_revision, provenance
+from medvial_training.tasks.cldetection.dataset import Sample, load_config, load_samples
+from medvial_training.tasks.cldetection.marks import FloatArray, Marks
+from medvial_training.tasks.cldetection.measurement_scores import (
+    measured_pairs,
+    measurement_scores,
+)
+from medvial_training.tasks.cldetection.observers import observer_distances, observer_scores
+from medvial_training.tasks.cldetection.predictions import (
+    FilmPredictor,
+    gather_marks,
+    predict_samples,
+    write_predictions,
+    write_table,
+)
+from medvial_training.tasks.cldetection.report import Tested, write_pictures
+from medvial_training.tasks.cldetection.scores import (
+    calibration_scores,
+    counts,
+    image_scores,
+    landmark_scores,
+    overall_scores,
+    worst_points,
+)
+
+log = logging.getLogger(__name__)
+
+SHARED_FIELDS = ("landmark_set", "height", "width", "fit")  # what makes films fit a model
+
+
+def evaluate(
+    data: Path = Path("data/cldetection"),
+    model: Path = Path("runs/cldetection/model"),
+    out: Path = Path("runs/cldetection/test"),
+    split: Literal["train", "valid", "test"] = "test",
+    observers: tuple[Path, Path] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Predict the films of a split, score them, and write tables, pictures and report.html.
+
+    Args:
+        data: Folder that step 1 wrote.
+        model: Model folder, of step 2 or any other.
+        out: Folder for the results; files of the same names are replaced.
+        split: The films to test.
+        observers: Two CSV files (image_id,p1x,p1y,... in pixels of the full film) with the marks
+            of two human observers, to compare the model's error with theirs.
+        resamples: Bootstrap resamples of the patients, for the 95 % intervals.
+        seed: Seed of the resampling.
+        progress: Show progress bars.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        InputError: The data or the model is unusable, they do not fit each other, or patients
+            are shared between splits.
+    """
+    predictor = Predictor(model)
+    return evaluate_predictor(
+        predictor,
+        predictor.config,
+        predictor.manifest,
+        data,
+        out,
+        split=split,
+        observers=observers,
+        bootstrap=Bootstrap(resamples, seed),
+        progress=progress,
+    )
+
+
+def evaluate_predictor(
+    predictor: FilmPredictor,
+    config: Config,
+    manifest: Manifest,
+    data: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    observers: tuple[Path, Path] | None = None,
+    bootstrap: Bootstrap,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """As `evaluate`, with any predictor of films; `config` and `manifest` describe its model."""
+    check_fits(data, config)
+    samples = load_samples(data, config)[split]
+    if not samples:
+        raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
+    films = predict_samples(samples, config, predictor, progress=progress)
+    marks = gather_marks(samples, films, config)
+    distances = observer_distances(marks, *observers) if observers else None
+    plausible = [film.plausible for film in films]
+    tested = _score(samples, marks, plausible, config, bootstrap, distances)
+    tested.metrics.update(_circumstances(data, manifest, config, split, bootstrap))
+    write_predictions(out / "predictions.csv", marks, plausible)
+    write_table(out / "per_landmark.csv", tested.landmarks)
+    write_table(out / "per_image.csv", tested.images)
+    write_table(out / "measurements.csv", tested.metrics["measurements"])
+    write_pictures(out, tested, progress=progress)
+    write_json(out / "metrics.json", tested.metrics)  # last: its presence says that all is there
+    _log_result(tested.metrics, out)
+    return tested.metrics
+
+
+def check_fits(data: Path, config: Config) -> None:
+    """Refuse films that were prepared for another input than the model's.
+
+    Raises:
+        InputError: Names the fields that differ and what to do.
+    """
+    prepared = load_config(data)
+    wrong = [
+        f"{name} is {getattr(prepared, name)} in the data and {getattr(config, name)} in the model"
+        for name in SHARED_FIELDS
+        if getattr(prepared, name) != getattr(config, name)
+    ]
+    if wrong:
+        raise InputError(
+            f"Expected films prepared for this model in {data}: {'; '.join(wrong)}. Run step 1 "
+            "with the model's settings into another folder and give that as --data, or choose "
+            "another model."
+        )
+
+
+def _score(
+    samples: list[Sample],
+    marks: Marks,
+    plausible: list[bool],
+    config: Config,
+    bootstrap: Bootstrap,
+    distances: FloatArray | None,
+) -> Tested:
+    pairs = measured_pairs(marks)
+    observed = None if distances is None else observer_scores(marks, distances, bootstrap)
+    metrics = {
+        "counts": counts(marks) | {"films_implausible": plausible.count(False)},
+        "overall": overall_scores(marks, bootstrap),
+        "calibration": calibration_scores(marks, bootstrap),
+        "measurements": measurement_scores(marks, pairs, bootstrap),
+        "worst_points": worst_points(marks),
+        "observers": observed,
+    }
+    landmarks, images = landmark_scores(marks, bootstrap), image_scores(marks)
+    return Tested(config, samples, marks, pairs, metrics, landmarks, images, bootstrap, distances)
+
+
+def _circumstances(
+    data: Path, manifest: Manifest, config: Config, split: str, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """What was tested on what, by which software; no path of a machine."""
+    source = read_json(data / "source.json") if (data / "source.json").is_file() else {}
+    model_phantom = bool(manifest.training.get("data", {}).get("phantom"))
+    return {
+        "task": "cldetection",
+        "split": split,
+        "phantom": bool(source.get("phantom")),
+        "landmark_set": config.landmark_set,
+        "data": {name: source.get(name) for name in DATA_FIELDS},
+        "model": {
+            "files": manifest.files,
+            "height": config.height,
+            "width": config.width,
+            "fit": config.fit,
+            "trained_on": _trained_on(manifest, data),
+            "trained_on_phantoms": model_phantom,
+        },
+        "bootstrap": {"unit": "patient", **vars(bootstrap)},
+        "git_revision": git_revision(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _trained_on(manifest: Manifest, data: Path) -> str:
+    """In words: the model's training data, and whether the tested films were kept out of it."""
+    training = manifest.training
+    described = (
+        training.get("data", {}).get("description") or "data that its manifest does not name"
+    )
+    recorded = training.get("splits_sha256", {}).get("train")
+    if recorded is None:
+        return f"{described}; whether these films were among them is not recorded"
+    if recorded == provenance(data)["splits_sha256"].get("train"):
+        return f"{described}: the training split of the same data, these films kept out"
+    return f"{described}: another selection than this data’s, so overlap was not checked"
+
+
+def _log_result(metrics: dict[str, Any], out: Path) -> None:
+    overall = metrics["overall"]
+    if overall["mre_mm"]["value"] is None:
+        log.info("No film has a scale: no results in mm.")
+    else:
+        log.info(
+            "MRE %.3f mm, SDR 2 mm %.2f %% (%d films%s).",
+            overall["mre_mm"]["value"],
+            overall["sdr_percent"]["2"]["value"],
+            metrics["counts"]["films"],
+            "; PHANTOMS, says nothing about clinical accuracy" if metrics["phantom"] else "",
+        )
+    log.info("Report: %s", out / "report.html")

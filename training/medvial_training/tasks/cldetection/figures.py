@@ -1,0 +1,240 @@
+"""Figures of the report: error curve, errors per landmark, bias, measurements, calibration."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medvial_training.metrics import Bootstrap, cluster_means
+from medvial_training.tasks.cldetection.marks import FloatArray, Marks
+from medvial_training.tasks.cldetection.measurement_scores import MeasuredPair
+from medvial_training.tasks.cldetection.scores import SDR_MM
+
+INK, GREY, LIGHT, ACCENT, WARN = "#1d2733", "#6b7784", "#d9dee4", "#1f5fa8", "#b3541e"
+CURVE_END_MM = 6.0
+KEY_MEASUREMENTS = ("SNA", "SNB", "ANB", "FMA", "SN-MP", "Wits", "IMPA", "U1-NA")
+STYLE: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure in the report's style, size in inches; belongs to no window or global state."""
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def error_curve(marks: Marks, bootstrap: Bootstrap, observers: FloatArray | None = None) -> Figure:
+    """Share of points whose error is below each distance, with its interval over patients.
+
+    Args:
+        marks: Films with a scale.
+        bootstrap: How the band is estimated.
+        observers: Distances between two human observers in mm, for a second curve.
+    """
+    grid = np.linspace(0, CURVE_END_MM, 121)
+    share = np.stack([marks.detected(t).ravel() for t in grid], axis=1)
+    patients = np.repeat(marks.patients, len(marks.landmark_set))
+    estimates = cluster_means(100 * share, patients, bootstrap)
+    value, low, high = (np.array([getattr(e, n) for e in estimates]) for n in _ESTIMATE)
+    with _figure(7.2, 3.9) as figure:
+        axes = figure.subplots()
+        axes.fill_between(grid, low, high, color=ACCENT, alpha=0.18, linewidth=0)
+        axes.plot(grid, value, color=ACCENT, linewidth=1.8, label="model against expert")
+        if observers is not None:
+            known = observers[np.isfinite(observers)]
+            curve = [100 * np.mean(known < t) for t in grid]
+            axes.plot(grid, curve, "--", color=GREY, linewidth=1.4, label="two human observers")
+            axes.legend(loc="lower right")
+        for threshold in SDR_MM:
+            at = float(np.interp(threshold, grid, value))
+            axes.plot([threshold, threshold, 0], [0, at, at], color=LIGHT, zorder=0, linewidth=0.9)
+            axes.plot(threshold, at, "o", color=ACCENT, markersize=4.5)
+            axes.annotate(
+                f"{at:.1f} %", (threshold, at), (5, -11), textcoords="offset points", fontsize=8
+            )
+        axes.set(xlim=(0, CURVE_END_MM), ylim=(0, 101))
+        axes.set(
+            xlabel="distance from the expert's mark (mm)", ylabel="landmarks closer than that (%)"
+        )
+        return figure
+
+
+def landmark_errors(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
+    """Box plot of the errors of every landmark, largest mean error on top."""
+    order = sorted((r for r in rows if r["points"]), key=lambda r: r["mre_mm"])
+    error = marks.error_mm
+    values = [_known(error[:, row["number"] - 1]) for row in order]
+    with _figure(7.2, 0.9 + 0.235 * len(order)) as figure:
+        axes = figure.subplots()
+        axes.axvline(2, color=WARN, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.boxplot(
+            values,
+            orientation="horizontal",
+            whis=(5, 95),
+            widths=0.6,
+            patch_artist=True,
+            boxprops={"facecolor": "#cfdeef", "edgecolor": ACCENT, "linewidth": 0.8},
+            medianprops={"color": ACCENT, "linewidth": 1.6},
+            whiskerprops={"color": ACCENT, "linewidth": 0.8},
+            capprops={"color": ACCENT, "linewidth": 0.8},
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": GREY, "alpha": 0.7},
+        )
+        means = [row["mre_mm"] for row in order]
+        axes.plot(means, np.arange(1, len(order) + 1), "D", color=INK, markersize=3.2)
+        axes.set_yticks(np.arange(1, len(order) + 1))
+        axes.set_yticklabels([f"{row['title']}  ({row['symbol']})" for row in order])
+        end = max(4.5, 1.15 * float(np.percentile(np.concatenate(values), 99.5)))
+        _note_beyond(axes, values, end)
+        axes.set(xlim=(0, end), xlabel="distance from the expert's mark (mm)")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        return figure
+
+
+def bias_map(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
+    """Mean error and its spread (1 SD ellipse) of every landmark, on the mean expert shape."""
+    shape = _mean_shape(marks)
+    offset = marks.offset_mm
+    with _figure(7.2, 6.4) as figure:
+        axes = figure.subplots()
+        for index, row in enumerate(rows):
+            known = offset[:, index][np.isfinite(offset[:, index]).all(axis=1)]
+            if len(known) < 3 or not np.isfinite(shape[index]).all():
+                continue
+            ring = shape[index] + known.mean(axis=0) + _ellipse(known)
+            axes.fill(*ring.T, facecolor=ACCENT, alpha=0.16, edgecolor=ACCENT, linewidth=0.8)
+            axes.plot(*shape[index], "+", color=INK, markersize=6, markeredgewidth=1)
+            axes.plot(*(shape[index] + known.mean(axis=0)), ".", color=ACCENT, markersize=5)
+            at = (shape[index, 0], shape[index, 1])
+            axes.annotate(
+                row["symbol"], at, (5, 4), textcoords="offset points", fontsize=7.5, color=INK
+            )
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        axes.set(xlabel="mm (the face looks to the right)", ylabel="mm")
+        return figure
+
+
+def agreement_plots(pairs: list[MeasuredPair]) -> Figure | None:
+    """Bland-Altman plots of up to six well-known measurements; None if no film has any."""
+    chosen = _key_pairs(pairs)
+    if not chosen:
+        return None
+    columns = min(3, len(chosen))
+    lines = -(-len(chosen) // columns)
+    with _figure(2.45 * columns, 2.35 * lines) as figure:
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes in grid.ravel()[len(chosen) :]:
+            axes.set_axis_off()
+        for axes, pair in zip(grid.ravel(), chosen, strict=False):
+            _bland_altman(axes, pair)
+        figure.supxlabel("mean of expert and model", fontsize=9)
+        figure.supylabel("model minus expert", fontsize=9)
+        return figure
+
+
+def calibration_plot(calibration: dict[str, Any]) -> Figure:
+    """Predicted against observed probability, with the number of landmarks in each bin."""
+    bins = [row for row in calibration["bins"] if row["count"]]
+    x = np.array([row["mean_probability"] for row in bins])
+    y = np.array([row["observed"] for row in bins])
+    low = np.array([_or(row["observed_low"], row["observed"]) for row in bins])
+    high = np.array([_or(row["observed_high"], row["observed"]) for row in bins])
+    with _figure(4.6, 4.7) as figure:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        top.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+        spans = np.stack([np.clip(y - low, 0, None), np.clip(high - y, 0, None)])
+        top.errorbar(x, y, yerr=spans, fmt="o-", color=ACCENT, linewidth=1.2, markersize=4.5)
+        top.set(ylim=(0, 1.02), ylabel="observed: within 2 mm")
+        top.set_aspect("equal", adjustable="box")
+        lows = [row["low"] for row in calibration["bins"]]
+        numbers = [row["count"] for row in calibration["bins"]]
+        bottom.bar(lows, numbers, width=0.092, align="edge", color="#cfdeef", edgecolor=ACCENT)
+        bottom.set(xlim=(0, 1.02), xlabel="predicted probability", ylabel="landmarks")
+        return figure
+
+
+_ESTIMATE = ("value", "low", "high")
+
+
+def _known(values: FloatArray) -> FloatArray:
+    return values[np.isfinite(values)]
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _note_beyond(axes: Axes, values: list[FloatArray], end: float) -> None:
+    """Say at the right edge how many points the axis leaves out."""
+    for position, known in enumerate(values, start=1):
+        beyond = int((known > end).sum())
+        if beyond:
+            axes.annotate(
+                f"+{beyond} ›", (end, position), ha="right", va="center", fontsize=7.5, color=WARN
+            )
+
+
+def _mean_shape(marks: Marks) -> FloatArray:
+    """(L, 2) mm: mean of the expert shapes, each moved to its own centre, face to the right."""
+    front = np.where(marks.faces_left, -1.0, 1.0)[:, None]
+    points = marks.expert * marks.mm_per_px[:, None, None]
+    points = np.stack([points[..., 0] * front, points[..., 1]], axis=-1)
+    complete = points[np.isfinite(points).all(axis=(1, 2))]
+    if not len(complete):
+        return np.full(points.shape[1:], np.nan)
+    mean: FloatArray = (complete - complete.mean(axis=1, keepdims=True)).mean(axis=0)
+    return mean
+
+
+def _ellipse(offsets: FloatArray) -> FloatArray:
+    """(60, 2) outline of one standard deviation around the origin."""
+    angle = np.linspace(0, 2 * np.pi, 60)
+    variance, axes = np.linalg.eigh(np.cov(offsets.T))
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    outline: FloatArray = circle * np.sqrt(np.clip(variance, 0, None)) @ axes.T
+    return outline
+
+
+def _key_pairs(pairs: list[MeasuredPair]) -> list[MeasuredPair]:
+    """The well-known measurements that at least two films have, else the first of any."""
+    usable = [p for p in pairs if np.isfinite(p.difference).sum() >= 2]
+    known = {p.name: p for name in KEY_MEASUREMENTS for p in usable if p.name.startswith(name)}
+    return (list(known.values()) or usable)[:6]
+
+
+def _bland_altman(axes: Axes, pair: MeasuredPair) -> None:
+    difference = pair.difference
+    known = difference[np.isfinite(difference)]
+    mean = (pair.expert + difference / 2)[np.isfinite(difference)]
+    bias, sd = float(known.mean()), float(known.std(ddof=1))
+    axes.axhline(0, color=LIGHT, linewidth=0.9, zorder=0)
+    axes.axhline(bias, color=ACCENT, linewidth=1.2)
+    for limit in (bias - 1.96 * sd, bias + 1.96 * sd):
+        axes.axhline(limit, color=ACCENT, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.plot(mean, known, ".", color=INK, markersize=3.5, alpha=0.55)
+    reach = max(float(np.abs(known).max()), abs(bias) + 2.2 * sd) * 1.08
+    unit = {"deg": "°", "percent": "%", "ratio": "ratio"}.get(pair.unit, pair.unit)
+    axes.set(ylim=(-reach, reach))
+    axes.set_title(f"{pair.name} ({unit})", fontsize=9, loc="left")

@@ -1,0 +1,113 @@
+"""How well clinical measurements from predicted landmarks agree with those from the expert's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvial.cldetection.measurements import Measurement, measure
+from medvial_training.agreement import agreement, intraclass_correlation
+from medvial_training.metrics import Bootstrap, cluster_means, number_or_none
+from medvial_training.tasks.cldetection.marks import FloatArray, Marks
+
+# A difference that a reader would notice; no standard, and no gate: 2 degrees and 2 mm are about
+# what two experts differ by on the ISBI 2015 films.
+NOTICEABLE = {"deg": 2.0, "mm": 2.0, "percent": 2.0, "ratio": 0.02}
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """One measurement on N films, from the expert's landmarks and from the predicted ones."""
+
+    name: str
+    group: str
+    unit: str
+    """deg, mm, percent or ratio."""
+    construction: str
+    expert: FloatArray
+    """(N,); NaN where a landmark or the film's scale is missing."""
+    predicted: FloatArray
+    """(N,), as `expert`."""
+
+    @property
+    def difference(self) -> FloatArray:
+        """(N,) predicted minus expert; an angle's within -180 to 180 degrees."""
+        difference = self.predicted - self.expert
+        return (difference + 180) % 360 - 180 if self.unit == "deg" else difference
+
+
+def measured_pairs(marks: Marks) -> list[MeasuredPair]:
+    """Every measurement that is defined for the landmark set, in the order of `measure`.
+
+    The prediction is measured only from landmarks that the expert marked too, so that both sides
+    have the same films.
+    """
+    expert = _measure_films(marks, marks.expert)
+    predicted = _measure_films(marks, np.where(marks.marked[..., None], marks.predicted, np.nan))
+    pairs = []
+    for one, other in zip(zip(*expert, strict=True), zip(*predicted, strict=True), strict=True):
+        first = one[0]
+        values = (_values(one), _values(other))
+        pairs.append(MeasuredPair(first.name, first.group, first.unit, first.construction, *values))
+    return pairs
+
+
+def measurement_scores(
+    marks: Marks, pairs: list[MeasuredPair], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """One row per measurement that some film has: agreement in the measurement's unit.
+
+    `noticeable_percent` is how often |difference| exceeds `noticeable`; limits of agreement are
+    bias -/+ 1.96 SD; `icc` is the intraclass correlation ICC(2,1).
+    """
+    rows = []
+    for pair in pairs:
+        difference = pair.difference
+        result = agreement(difference)
+        if not result.count:
+            continue
+        threshold = NOTICEABLE[pair.unit]
+        beyond = np.where(np.isfinite(difference), np.abs(difference) > threshold, np.nan)
+        columns = np.column_stack([difference, np.abs(difference), 100 * beyond])
+        bias, absolute, exceeded = cluster_means(columns, marks.patients, bootstrap)
+        low, high = result.limits
+        rows.append(
+            {
+                "name": pair.name,
+                "group": pair.group,
+                "unit": pair.unit,
+                "films": result.count,
+                "expert_mean": number_or_none(float(np.nanmean(pair.expert))),
+                "bias": number_or_none(bias.value),
+                "bias_low": number_or_none(bias.low),
+                "bias_high": number_or_none(bias.high),
+                "sd": number_or_none(result.sd),
+                "limit_low": number_or_none(low),
+                "limit_high": number_or_none(high),
+                "mean_absolute": number_or_none(absolute.value),
+                "mean_absolute_low": number_or_none(absolute.low),
+                "mean_absolute_high": number_or_none(absolute.high),
+                "noticeable": threshold,
+                "noticeable_percent": number_or_none(exceeded.value),
+                "icc": number_or_none(intraclass_correlation(pair.expert, pair.predicted)),
+                "construction": pair.construction,
+            }
+        )
+    return rows
+
+
+def _measure_films(marks: Marks, points: NDArray[np.float64]) -> list[list[Measurement]]:
+    return [
+        measure(
+            film,
+            marks.landmark_set,
+            float(scale) if np.isfinite(scale) else None,
+            facing="left" if left else "right",
+        )
+        for film, scale, left in zip(points, marks.mm_per_px, marks.faces_left, strict=True)
+    ]
+
+
+def _values(measurements: tuple[Measurement, ...]) -> FloatArray:
+    return np.array([np.nan if m.value is None else m.value for m in measurements], dtype=float)

@@ -1,0 +1,80 @@
+"""The predictions of a test as a table, so that they can be scored and drawn again."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import load_landmark_set
+from medvial.cldetection.postprocess import Film
+from medvial.cldetection.preprocess import Geometry
+from medvial.errors import InputError
+from medvial.outputs import write_bytes
+from medvial_training.tasks.cldetection.dataset import Sample
+from medvial_training.tasks.cldetection.marks import Marks
+
+
+class FilmPredictor(Protocol):
+    """What evaluation needs of a predictor."""
+
+    def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
+        """Landmarks of a prepared film."""
+        ...
+
+
+def predict_samples(
+    samples: list[Sample], config: Config, predictor: FilmPredictor, *, progress: bool
+) -> list[Film]:
+    """Predict every film, in order, one in memory at a time."""
+    bar = tqdm(samples, desc="Predicting", unit="film", disable=not progress)
+    return [predictor.from_network_input(s.read(config), s.geometry) for s in bar]
+
+
+def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Marks:
+    """The experts' and the predicted landmarks of the same films."""
+    probabilities = [film.probability for film in films if film.probability is not None]
+    if probabilities and len(probabilities) != len(films):
+        raise InputError("Expected a probability for every film or for none; got some without.")
+    return Marks(
+        landmark_set=load_landmark_set(config.landmark_set),
+        image_ids=[sample.image_id for sample in samples],
+        patients=np.array([sample.patient for sample in samples], dtype=np.str_),
+        mm_per_px=np.array([sample.mm_per_px for sample in samples], dtype=np.float64),
+        expert=np.stack([sample.points for sample in samples]),
+        predicted=np.stack([film.points for film in films]),
+        probability=np.stack(probabilities) if probabilities else None,
+        corrected=np.stack([film.corrected for film in films]),
+        faces_left=np.array([film.mirrored for film in films], dtype=bool),
+    )
+
+
+def write_predictions(path: Path, marks: Marks, plausible: list[bool]) -> None:
+    """One row per film: image_id, patient, scale, p1x, p1y, ..., prob1, ..., mirrored, corrected.
+
+    Points are in pixels of the full film; `corrected` lists symbols, separated by spaces.
+    """
+    rows = []
+    for index, image_id in enumerate(marks.image_ids):
+        row: dict[str, Any] = {
+            "image_id": image_id,
+            "patient": str(marks.patients[index]),
+            "scale": marks.mm_per_px[index],
+        }
+        for number, (x, y) in enumerate(marks.predicted[index], start=1):
+            row |= {f"p{number}x": x, f"p{number}y": y}
+        if marks.probability is not None:
+            values = enumerate(marks.probability[index], start=1)
+            row |= {f"prob{number}": value for number, value in values}
+        symbols = np.array(marks.landmark_set.symbols)[marks.corrected[index]]
+        row |= {"mirrored": bool(marks.faces_left[index]), "plausible": plausible[index]}
+        rows.append(row | {"corrected": " ".join(symbols)})
+    write_table(path, rows)
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as CSV, whole or not at all; empty where a value is missing."""
+    write_bytes(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
