@@ -1,0 +1,15 @@
+"""Cephalometric measurements from landmarks: Steiner, Tweed, Downs, Wits and others."""
+
+from medvial.cldetection.measurements.definition import Definition
+from medvial.cldetection.measurements.evaluate import DEFINITIONS, Measurement, measure
+from medvial.cldetection.measurements.norms import Norm, NormProfile, load_norms
+
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "Measurement",
+    "Norm",
+    "NormProfile",
+    "load_norms",
+    "measure",
+]
