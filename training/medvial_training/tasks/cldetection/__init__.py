@@ -1,0 +1,1 @@
+"""Cephalometric landmarks: preparing films, training, evaluating, exporting."""

@@ -1,0 +1,229 @@
+"""Step 1 of cldetection: raw films to network-size ones, splits, and what is known of them."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import LandmarkSet, load_landmark_set
+from medvial.errors import InputError
+from medvial.outputs import read_json, write_bytes, write_json
+from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
+from medvial_training.tasks.cldetection.film_store import IMAGES, FilmStore, mean_and_std
+from medvial_training.tasks.cldetection.sources import RawData, RawFilm, open_source
+
+log = logging.getLogger(__name__)
+
+CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
+GEOMETRY = ("scale_x", "scale_y", "offset_x", "offset_y", "content_width", "content_height")
+
+
+def prepare(
+    source: Path,
+    out: Path = Path("data/cldetection"),
+    labels: Path | None = None,
+    model: Config = Config(),
+    fractions: Fractions = Fractions(),  # noqa: B008 frozen
+    seed: int = 0,
+    workers: int | None = None,
+    description: str = "",
+    licence: str = "unknown",
+) -> None:
+    """Bring films to the network's size, find repeated ones, and split them by patient.
+
+    Leaves images/, train.csv, valid.csv, test.csv, near_duplicates.csv, source.json, progress.jsonl
+    and, last, config.json. A run that was interrupted goes on where it stopped; a film is made
+    again when its file or a setting that it depends on has changed.
+
+    Args:
+        source: Folder with train_stack.mha and train-gt.json (CL-Detection 2023), the stack
+            itself, or a folder of images with a table.
+        out: Folder to write.
+        labels: The truth: .json of a stack, or .csv with file,scale,p1x,p1y,... and, if known,
+            patient and split. Found beside the films if not given.
+        model: landmark_set, height, width and fit are used here; mean and std are measured.
+        fractions: Shares of validation and test, where the data bring no split.
+        seed: Of the split.
+        workers: Threads that resize films; one per core if not given.
+        description: What the data are; goes into the manifest of models trained on them.
+        licence: Terms of the data; goes into the manifest of models trained on them.
+    """
+    landmark_set = load_landmark_set(model.landmark_set)
+    raw = open_source(Path(source), labels, landmark_set)
+    _check_out(out, raw)
+    about = _about(Path(source), raw, description, licence)
+    store = FilmStore(out, model)
+    mirrored = {film.image_id: _faces_left(film, landmark_set) for film in raw.films}
+    fingerprint = _fingerprint(raw, store, mirrored, model, [vars(fractions), seed, about])
+    if _is_done(out, fingerprint, store, raw, mirrored):
+        log.info("Everything is prepared in %s already.", out)
+        return
+    _make_films(store, raw, mirrored, workers)
+    _finish(out, raw, store, model, fractions, seed, workers, about | {"fingerprint": fingerprint})
+
+
+def _check_out(out: Path, raw: RawData) -> None:
+    target = (out / IMAGES).resolve()
+    if any(film.path.resolve().parent == target for film in raw.films):
+        raise InputError(
+            f"Expected another folder than that of the raw films for --out, got {out}: their files "
+            "could be overwritten."
+        )
+
+
+def _about(source: Path, raw: RawData, description: str, licence: str) -> dict[str, Any]:
+    """Where the data come from; phantoms say so in a file beside them."""
+    folder = source if source.is_dir() else source.parent
+    marker = folder / PHANTOM_MARKER
+    known = read_json(marker) if marker.is_file() else {}
+    return {
+        "phantom": bool(known.get("phantom", False)),
+        "description": description or known.get("description", ""),
+        "licence": licence if licence != "unknown" else known.get("licence", licence),
+        "source": str(source),
+        "labels": str(raw.labels),
+    }
+
+
+def _faces_left(film: RawFilm, landmark_set: LandmarkSet) -> bool:
+    """Whether the orbit lies left of the ear canal: the network only sees films facing right."""
+    if not {"Or", "Po"} <= set(landmark_set.symbols):
+        return False
+    x = film.truth.points[:, 0]
+    return bool(x[landmark_set.index("Or")] < x[landmark_set.index("Po")])
+
+
+def _fingerprint(
+    raw: RawData, store: FilmStore, mirrored: dict[str, bool], model: Config, settings: list[Any]
+) -> str:
+    """Changes with everything that the prepared folder depends on."""
+    digest = hashlib.sha256(json.dumps([dataclasses.asdict(model), settings]).encode())
+    for film in raw.films:
+        truth = film.truth
+        row = [film.image_id, film.patient, truth.split, repr(truth.mm_per_px)]
+        digest.update(json.dumps([*row, store.key(film, mirrored[film.image_id])]).encode())
+        digest.update(truth.points.tobytes())
+    digest.update(json.dumps(raw.left_out).encode())
+    return digest.hexdigest()
+
+
+def _is_done(
+    out: Path, fingerprint: str, store: FilmStore, raw: RawData, mirrored: dict[str, bool]
+) -> bool:
+    files = [CONFIG, SOURCE, DUPLICATES, *(f"{split}.csv" for split in SPLITS)]
+    if not all((out / name).is_file() for name in files):
+        return False
+    return read_json(out / SOURCE).get("fingerprint") == fingerprint and all(
+        store.is_done(film.image_id, store.key(film, mirrored[film.image_id])) for film in raw.films
+    )
+
+
+def _make_films(
+    store: FilmStore, raw: RawData, mirrored: dict[str, bool], workers: int | None
+) -> None:
+    store.check_space(len(raw.films))
+    (store.out / CONFIG).unlink(missing_ok=True)  # the later steps need it: nothing half-done
+    store.remove_others(film.image_id for film in raw.films)
+    store.make(raw, mirrored, workers)
+
+
+def _finish(
+    out: Path,
+    raw: RawData,
+    store: FilmStore,
+    model: Config,
+    fractions: Fractions,
+    seed: int,
+    workers: int | None,
+    about: dict[str, Any],
+) -> None:
+    """Groups, splits and files, from the films that were made."""
+    films = [film for film in raw.films if store.records[film.image_id].geometry is not None]
+    left_out = raw.left_out | {
+        film.image_id: store.records[film.image_id].reason
+        for film in raw.films
+        if film not in films
+    }
+    for image_id, reason in left_out.items():
+        log.warning("Left out %s: %s", image_id, reason)
+    if not films:
+        raise InputError(f"Expected films in {raw.labels}, but not one of them can be used.")
+    pairs = _write_duplicates(out, films, store, workers)
+    groups = group_samples([film.patient for film in films], pairs)
+    splits = assign_splits(groups, [film.truth.split for film in films], fractions, seed)
+    for split in SPLITS:
+        rows = [
+            _row(film, group, store)
+            for film, group, name in zip(films, groups, splits, strict=True)
+            if name == split
+        ]
+        _write_csv(out / f"{split}.csv", _columns(len(films[0].truth.points)), rows)
+
+    leaking = [f.image_id for f, split in zip(films, splits, strict=True) if split is None]
+    training = [f.image_id for f, split in zip(films, splits, strict=True) if split == "train"]
+    mean, std = mean_and_std(store.records[image_id] for image_id in training)
+    counts = {split: splits.count(split) for split in SPLITS}
+    counts |= {"left_out": len(left_out), "leaking": len(leaking)}
+    details = {"films": counts, "left_out": left_out, "leaking": leaking}
+    write_json(out / SOURCE, about | details | {"seed": seed, "fractions": vars(fractions)})
+    config = dataclasses.replace(model, mean=mean, std=std)
+    write_json(out / CONFIG, dataclasses.asdict(config))
+    _report(out, counts, len(pairs), about["phantom"])
+
+
+def _write_duplicates(
+    out: Path, films: Sequence[RawFilm], store: FilmStore, workers: int | None
+) -> list[tuple[int, int]]:
+    from medvial_training.near_duplicates import find_near_duplicates
+
+    images = (store.read(film.image_id) for film in films)
+    pairs = find_near_duplicates(images, workers=workers)
+    rows = [[films[p.first].image_id, films[p.second].image_id, p.distance] for p in pairs]
+    _write_csv(out / DUPLICATES, ["image_a", "image_b", "distance"], rows)
+    return [(pair.first, pair.second) for pair in pairs]
+
+
+def _columns(landmarks: int) -> list[str]:
+    points = [f"p{number}{axis}" for number in range(1, landmarks + 1) for axis in "xy"]
+    return ["image_id", "patient", "group", "scale", *GEOMETRY, "mirrored", *points]
+
+
+def _row(film: RawFilm, group: str, store: FilmStore) -> list[Any]:
+    geometry = store.records[film.image_id].geometry
+    values = [getattr(geometry, name) for name in (*GEOMETRY, "mirrored")]
+    points = film.truth.points.ravel().tolist()  # (L, 2) => x, y of one landmark after the other
+    return [film.image_id, film.patient, group, film.truth.mm_per_px, *values, *points]
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table; NaN becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        empty = [isinstance(value, float) and math.isnan(value) for value in row]
+        writer.writerow(["" if e else value for e, value in zip(empty, row, strict=True)])
+    write_bytes(path, text.getvalue().encode())
+
+
+def _report(out: Path, counts: dict[str, int], pairs: int, phantom: bool) -> None:
+    log.info(
+        "%s: %d films to train on, %d to validate, %d to test%s.",
+        out,
+        *(counts[split] for split in SPLITS),
+        " (phantoms: no clinical meaning)" if phantom else "",
+    )
+    log.info(
+        "%d pairs of films are the same picture; %d films left out so that no split leaks, %d "
+        "because they cannot be used (source.json says why).",
+        pairs,
+        counts["leaking"],
+        counts["left_out"],
+    )
