@@ -29,6 +29,13 @@ pack_model() {
     --dereference --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime=@0 .
 }
 
+# Reads an archive back, and gives it its name only if nothing is wrong with it.
+check() {
+  in_image --volume "$2:/export:ro" --entrypoint python "$1" -m medvial.archive "$3" "/export/$4.part" ||
+    die "$2/$4 must not be uploaded"
+  mv "$2/$4.part" "$2/$4"
+}
+
 export_task() {
   local task=$1 image out model name
   image=$(image_of "$task")
@@ -38,17 +45,13 @@ export_task() {
   need_image "$image"
   [[ -f $model/manifest.json ]] || die "expected a model folder with manifest.json at $model: run step 4"
   mkdir -p "$out"
+  rm -f "$out/$name" "$out/model.tar.gz"
   out=$(cd "$out" && pwd)
-  say "$task: writing $out/$name"
-  docker save "$image" | compress >"$out/$name.part"
-  say "$task: writing $out/model.tar.gz"
   pack_model "$image" "$(cd "$model" && pwd)" | compress >"$out/model.tar.gz.part"
-  say "$task: reading both back"
-  in_image --volume "$out:/export:ro" --entrypoint python "$image" -m medvial.archive \
-    "/export/$name.part" /export/model.tar.gz.part || die "$task: the archives must not be uploaded"
-  mv "$out/$name.part" "$out/$name"
-  mv "$out/model.tar.gz.part" "$out/model.tar.gz"
-  say "$task: ready for upload"
+  check "$image" "$out" --model model.tar.gz
+  docker save "$image" | compress >"$out/$name.part"
+  check "$image" "$out" --image "$name"
+  say "$task: ready for upload in $out"
 }
 
 parse_arguments "--gpu --invoke --no-build --model= --out=" "$@"

@@ -168,7 +168,7 @@ def test_a_file_twice_is_refused(tmp_path):
 def test_the_program_prints_what_is_there(tmp_path, capsys):
     image = write_image(tmp_path / "x.tar.gz")
     model = write_model(tmp_path / "model.tar.gz")
-    assert main([str(image), str(model)]) == 0
+    assert main(["--image", str(image), "--model", str(model)]) == 0
     text = capsys.readouterr().out
     assert hashlib.sha256(image.read_bytes()).hexdigest() in text
     assert "a model of cldetection: manifest.json" in text
@@ -176,7 +176,7 @@ def test_the_program_prints_what_is_there(tmp_path, capsys):
 
 def test_the_program_fails_with_one_line(tmp_path, capsys):
     image = write_image(tmp_path / "x.tar.gz", images=2)
-    assert main([str(image)]) == 1
+    assert main(["--image", str(image)]) == 1
     captured = capsys.readouterr()
     assert not captured.out
     assert len(captured.err.splitlines()) == 1

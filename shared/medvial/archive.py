@@ -1,6 +1,6 @@
 """Read exported archives back and check what the platform checks when they are uploaded.
 
-    python -m medvial.archive IMAGE.tar.gz [MODEL.tar.gz]
+    python -m medvial.archive [--image IMAGE.tar.gz] [--model MODEL.tar.gz]
 
 Needs no Docker engine.
 """
@@ -124,11 +124,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Check the archives and print what is in them; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m medvial.archive", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("image", type=Path, help="what `docker save` wrote, compressed by gzip")
-    parser.add_argument("model", type=Path, nargs="?", help="the model tarball")
+    parser.add_argument("--image", type=Path, help="what `docker save` wrote, compressed by gzip")
+    parser.add_argument("--model", type=Path, help="the model tarball")
     options = parser.parse_args(arguments)
     try:
-        print("\n".join(_image_report(options.image, check_image(options.image))))
+        if options.image:
+            print("\n".join(_image_report(options.image, check_image(options.image))))
         if options.model:
             print("\n".join(_model_report(options.model, check_model(options.model))))
     except InputError as error:

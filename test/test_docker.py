@@ -1,0 +1,264 @@
+"""The images, for real: built, run under the platform's limits, compared, exported."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from medvial.archive import check_image, check_model
+
+ROOT = Path(__file__).parent.parent
+TASKS = sorted(p.parent.name for p in ROOT.glob("algorithms/*/process.py"))
+BUDGET_MB = 300  # of the slim image as .tar.gz
+BUDGET_S = 5  # from docker run to the result of a task's test case
+
+pytestmark = pytest.mark.docker
+
+
+def run(*command, cwd=ROOT, timeout=900):
+    return subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def engine_answers():
+    return bool(shutil.which("docker")) and run("docker", "info").returncode == 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine():
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory):
+    """A repository with one task, `stub`, whose image does what its case asks."""
+    root = tmp_path_factory.mktemp("repository")
+    for name in ("build.sh", "test.sh", "export.sh", ".dockerignore"):
+        shutil.copy(ROOT / name, root / name)
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "shared", root / "shared", ignore=ignore)
+    folder = root / "algorithms" / "stub"
+    (folder / "test" / "input").mkdir(parents=True)
+    (folder / "model").mkdir()
+    for name in ("Dockerfile", "common.sh"):
+        shutil.copy(ROOT / "algorithms" / name, root / "algorithms" / name)
+    for name in ("requirements.txt", "sockets.json"):
+        shutil.copy(ROOT / "algorithms" / "cldetection" / name, folder / name)
+    shutil.copy(ROOT / "test" / "stub_process.py", folder / "process.py")
+    (folder / "model" / "weights").write_text("w")
+    sums = {"weights": hashlib.sha256(b"w").hexdigest()}
+    manifest = {"task": "stub", "config": {}, "files": sums}
+    (folder / "model" / "manifest.json").write_text(json.dumps(manifest))
+    for path in root.rglob("*.py"):
+        path.chmod(0o600)  # a clone made with a strict umask
+    built = run(root / "build.sh", "--invoke", cwd="/")
+    assert built.returncode == 0, built.stdout + built.stderr
+    yield root
+    run("docker", "image", "rm", "--force", "medvial-stub:latest")
+
+
+@pytest.fixture
+def rehearse(stub, tmp_path):
+    """Run test.sh on a case; `expected` replaces parts of what the stub should report."""
+
+    def rehearse_case(case=None, expected=None, **others):
+        (tmp_path / "input").mkdir()
+        (tmp_path / "input" / "case.json").write_text(json.dumps({"value": 1.25} | (case or {})))
+        report = {"sub/report.json": REPORT | cgroup_limits() | (expected or {})} | others
+        (tmp_path / "expected_output.json").write_text(json.dumps(report))
+        return run(stub / "test.sh", "stub", "--test-dir", tmp_path, cwd="/")
+
+    return rehearse_case
+
+
+REPORT = {
+    "value": 1.25,
+    "user": 1000,
+    "home": "/home/algorithm",
+    "writable": ["/tmp", "/output"],
+    "network": False,
+    "capabilities": "0" * 16,
+    "no_new_privileges": "1",
+    "shm_mib": 128,
+    "data_gib": 7,
+}
+
+
+def cgroup_limits():
+    return {"memory.max": 8 << 30, "pids.max": 256}
+
+
+def left_behind(stub):
+    return list((stub / "build").iterdir())
+
+
+def test_an_image_runs_under_all_limits_of_the_platform(rehearse, stub):
+    result = rehearse()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "same       sub/report.json: identical" in result.stdout
+    assert re.search(r"stub: passed; \d+\.\d s from docker run to the result", result.stdout)
+    assert not left_behind(stub)
+
+
+def test_a_difference_within_the_tolerance_passes_and_is_printed(rehearse):
+    result = rehearse(expected={"value": 1.5})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "largest difference 0.25 at value" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"expected": {"value": 2.0}}, "sub/report.json: value expected 2, got 1.25: off by 0.75"),
+        ({"case": {"skip": 1}}, "sub/report.json was not written"),
+        ({"case": {"extra": ["more.json"]}}, "more.json is not an expected output"),
+        ({"case": {"stderr": "careful\n"}}, "standard error, which the platform shows"),
+        ({"case": {"exit": 3}}, "exit code 3"),
+        (
+            {"model_sha256": "0" * 64},
+            "expected_output.json was made with other weights: run step 4",
+        ),
+    ],
+)
+def test_whatever_differs_fails(rehearse, stub, arguments, message):
+    result = rehearse(**arguments)
+    assert result.returncode == 1
+    assert message in result.stdout
+    work = Path(re.search(r"FAILED after .* s; what it wrote is in (.*)", result.stderr)[1])
+    assert (work / "stdout.txt").read_text() == "done\n"
+    run(
+        "docker",
+        "run",
+        "--rm",
+        "--user",
+        "0",
+        "--volume",
+        f"{work}:/work",
+        "--entrypoint",
+        "rm",
+        "medvial-stub:latest",
+        "-rf",
+        "/work/output",
+    )
+    shutil.rmtree(work)
+
+
+def test_an_empty_model_folder_fails(stub, tmp_path):
+    for name in ("input", "model"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "input" / "case.json").write_text('{"value": 1}')
+    (tmp_path / "expected_output.json").write_text('{"a": 1}')
+    result = run(
+        stub / "test.sh", "stub", "--test-dir", tmp_path, "--model", tmp_path / "model", cwd="/"
+    )
+    assert result.returncode == 1
+    assert "InputError: Expected a model folder" in result.stdout
+
+
+def test_a_case_without_expected_output_is_told(stub, tmp_path):
+    (tmp_path / "input").mkdir()
+    result = run(stub / "test.sh", "stub", "--test-dir", tmp_path)
+    assert result.returncode != 0
+    assert "expected_output.json, found none: run step 4" in result.stderr
+
+
+def test_a_missing_image_is_told(stub):
+    result = run(stub / "test.sh", "stub", "--gpu")
+    assert result.returncode != 0
+    assert "expected the image medvial-stub:gpu, found none: run build.sh first" in result.stderr
+
+
+def test_export_is_checked_and_the_same_twice(stub, tmp_path):
+    archives = []
+    for name in ("a", "b"):
+        result = run(stub / "export.sh", "stub", "--no-build", "--out", tmp_path / name, cwd="/")
+        assert result.returncode == 0, result.stdout + result.stderr
+        found = sorted(p.name for p in (tmp_path / name).iterdir())
+        assert found == ["model.tar.gz", "stub.tar.gz"]
+        archives.append([(tmp_path / name / file).read_bytes() for file in found])
+    assert archives[0] == archives[1]
+    image = check_image(tmp_path / "a" / "stub.tar.gz")
+    assert (image.tag, image.api_method) == ("medvial-stub:latest", "invoke")
+    assert set(check_model(tmp_path / "a" / "model.tar.gz").files) == {"weights", "manifest.json"}
+    assert hashlib.sha256(archives[0][1]).hexdigest() in result.stdout
+
+
+def test_an_export_that_the_check_refuses_leaves_no_archive(stub, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(stub / "algorithms" / "stub" / "model", model)
+    (model / "weights").write_text("other")
+    out = tmp_path / "out"
+    result = run(stub / "export.sh", "stub", "--no-build", "--model", model, "--out", out)
+    assert result.returncode != 0
+    assert "altered after step 4" in result.stderr
+    assert not list(out.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task(request):
+    """A real task with its image built."""
+    built = run(ROOT / "build.sh", request.param)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return request.param
+
+
+def test_the_image_holds_what_it_needs_and_nothing_else(task):
+    (found,) = json.loads(run("docker", "image", "inspect", f"medvial-{task}:latest").stdout)
+    config = found["Config"]
+    assert (found["Os"], found["Architecture"]) == ("linux", "amd64")
+    assert config["User"] == "1000:1000"
+    assert config["Entrypoint"] == ["python", "process.py"]
+    assert config["WorkingDir"] == "/opt/app"
+    assert config["Labels"]["org.grand-challenge.api-method"] == "exec"
+    assert {"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"} <= set(config["Env"])
+    listing = run(
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "find",
+        f"medvial-{task}:latest",
+        "/opt",
+        "/home",
+        "/input",
+        "/output",
+    ).stdout
+    assert "/opt/app/process.py" in listing
+    unwanted = r"__pycache__|\.safetensors$|\.pt$|/pip/|/opt/app/test/|medvial_training|/torch/"
+    assert not [line for line in listing.splitlines() if re.search(unwanted, line)]
+
+
+def test_the_task_passes_in_its_container(task):
+    result = run(ROOT / "test.sh", task)
+    assert result.returncode == 0, result.stdout + result.stderr
+    seconds = float(re.search(r"passed; ([\d.]+) s", result.stdout)[1])
+    assert seconds <= BUDGET_S
+
+
+def test_a_result_moved_beyond_its_tolerance_fails(task, tmp_path):
+    shutil.copytree(ROOT / "algorithms" / task / "test", tmp_path / "test")
+    path = tmp_path / "test" / "expected_output.json"
+    expected = json.loads(path.read_text())
+    path.write_text(
+        re.sub(r"(\d+\.\d+)", lambda m: str(float(m[1]) + 5), json.dumps(expected), count=1)
+    )
+    result = run(ROOT / "test.sh", task, "--test-dir", tmp_path / "test")
+    assert result.returncode == 1
+    assert "off by 5, tolerance" in result.stdout
+
+
+def test_the_export_of_a_task_is_within_its_budget(task, tmp_path):
+    result = run(ROOT / "export.sh", task, "--no-build", "--out", tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    image = tmp_path / f"{task}.tar.gz"
+    assert image.stat().st_size <= BUDGET_MB * 1e6
+    assert check_image(image).tag == f"medvial-{task}:latest"
+    assert check_model(tmp_path / "model.tar.gz").task == task
