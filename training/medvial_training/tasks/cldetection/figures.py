@@ -8,15 +8,17 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from medvial_training.metrics import Bootstrap, cluster_means
+from medvial_training.tasks.cldetection.labels import place_labels
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import MeasuredPair
 from medvial_training.tasks.cldetection.scores import SDR_MM
 
 INK, GREY, LIGHT, ACCENT, WARN = "#1d2733", "#6b7784", "#d9dee4", "#1f5fa8", "#b3541e"
 CURVE_END_MM = 6.0
-KEY_MEASUREMENTS = ("SNA", "SNB", "ANB", "FMA", "SN-MP", "Wits", "IMPA", "U1-NA")
+KEY_MEASUREMENTS = ("SNA", "SNB", "ANB", "SN-MP", "FMA", "Wits", "IMPA", "FHI")
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -74,7 +76,7 @@ def error_curve(marks: Marks, bootstrap: Bootstrap, observers: FloatArray | None
             )
         axes.set(xlim=(0, CURVE_END_MM), ylim=(0, 101))
         axes.set(
-            xlabel="distance from the expert's mark (mm)", ylabel="landmarks closer than that (%)"
+            xlabel="distance from the expert’s mark (mm)", ylabel="landmarks closer than that (%)"
         )
         return figure
 
@@ -86,7 +88,7 @@ def landmark_errors(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
     values = [_known(error[:, row["number"] - 1]) for row in order]
     with _figure(7.2, 0.9 + 0.235 * len(order)) as figure:
         axes = figure.subplots()
-        axes.axvline(2, color=WARN, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axvline(2, color=WARN, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axes.boxplot(
             values,
             orientation="horizontal",
@@ -105,7 +107,7 @@ def landmark_errors(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
         axes.set_yticklabels([f"{row['title']}  ({row['symbol']})" for row in order])
         end = max(4.5, 1.15 * float(np.percentile(np.concatenate(values), 99.5)))
         _note_beyond(axes, values, end)
-        axes.set(xlim=(0, end), xlabel="distance from the expert's mark (mm)")
+        axes.set(xlim=(0, end), xlabel="distance from the expert’s mark (mm)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
@@ -116,23 +118,22 @@ def bias_map(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
     """Mean error and its spread (1 SD ellipse) of every landmark, on the mean expert shape."""
     shape = _mean_shape(marks)
     offset = marks.offset_mm
-    with _figure(7.2, 6.4) as figure:
+    with _figure(7.2, 7.2) as figure:
         axes = figure.subplots()
-        for index, row in enumerate(rows):
+        for index in range(len(rows)):
             known = offset[:, index][np.isfinite(offset[:, index]).all(axis=1)]
             if len(known) < 3 or not np.isfinite(shape[index]).all():
                 continue
-            ring = shape[index] + known.mean(axis=0) + _ellipse(known)
-            axes.fill(*ring.T, facecolor=ACCENT, alpha=0.16, edgecolor=ACCENT, linewidth=0.8)
+            centre = shape[index] + known.mean(axis=0)
+            ring = centre + _ellipse(known)
+            axes.fill(*ring.T, facecolor="#cfdeef", edgecolor=ACCENT, linewidth=0.8)
+            axes.plot(*np.stack([shape[index], centre]).T, color=WARN, linewidth=1.3)
+            axes.plot(*centre, ".", color=ACCENT, markersize=5)
             axes.plot(*shape[index], "+", color=INK, markersize=6, markeredgewidth=1)
-            axes.plot(*(shape[index] + known.mean(axis=0)), ".", color=ACCENT, markersize=5)
-            at = (shape[index, 0], shape[index, 1])
-            axes.annotate(
-                row["symbol"], at, (5, 4), textcoords="offset points", fontsize=7.5, color=INK
-            )
+        _write_symbols(axes, shape, [row["symbol"] for row in rows])
         axes.set_aspect("equal")
         axes.invert_yaxis()
-        axes.set(xlabel="mm (the face looks to the right)", ylabel="mm")
+        axes.set_axis_off()
         return figure
 
 
@@ -161,13 +162,12 @@ def calibration_plot(calibration: dict[str, Any]) -> Figure:
     y = np.array([row["observed"] for row in bins])
     low = np.array([_or(row["observed_low"], row["observed"]) for row in bins])
     high = np.array([_or(row["observed_high"], row["observed"]) for row in bins])
-    with _figure(4.6, 4.7) as figure:
+    with _figure(4.6, 5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         top.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
         spans = np.stack([np.clip(y - low, 0, None), np.clip(high - y, 0, None)])
         top.errorbar(x, y, yerr=spans, fmt="o-", color=ACCENT, linewidth=1.2, markersize=4.5)
         top.set(ylim=(0, 1.02), ylabel="observed: within 2 mm")
-        top.set_aspect("equal", adjustable="box")
         lows = [row["low"] for row in calibration["bins"]]
         numbers = [row["count"] for row in calibration["bins"]]
         bottom.bar(lows, numbers, width=0.092, align="edge", color="#cfdeef", edgecolor=ACCENT)
@@ -208,6 +208,24 @@ def _mean_shape(marks: Marks) -> FloatArray:
     return mean
 
 
+def _write_symbols(axes: Axes, shape: FloatArray, symbols: list[str]) -> None:
+    """Symbols beside the points of a shape in mm, and a bar of 10 mm; sets no limits."""
+    known: NDArray[np.bool_] = np.isfinite(shape[:, 0])
+    if not known.any():
+        return
+    names = [name for name, is_known in zip(symbols, known, strict=True) if is_known]
+    points = shape[known]
+    low, high = points.min(axis=0) - 8, points.max(axis=0) + 8
+    height = 0.019 * float((high - low).max())  # about the font's height on this figure
+    widths = [0.75 * height * len(name) for name in names]
+    bounds = (low[0], low[1], high[0], high[1])
+    boxes = place_labels(points, widths, height, points, bounds)
+    for name, box in zip(names, boxes, strict=True):
+        axes.text(box[0], box[3], name, fontsize=8, va="bottom")
+    axes.plot([low[0], low[0] + 10], [high[1], high[1]], color=INK, linewidth=1.2)
+    axes.text(low[0] + 5, high[1] - 0.4 * height, "10 mm", fontsize=8, ha="center", va="bottom")
+
+
 def _ellipse(offsets: FloatArray) -> FloatArray:
     """(60, 2) outline of one standard deviation around the origin."""
     angle = np.linspace(0, 2 * np.pi, 60)
@@ -220,7 +238,7 @@ def _ellipse(offsets: FloatArray) -> FloatArray:
 def _key_pairs(pairs: list[MeasuredPair]) -> list[MeasuredPair]:
     """The well-known measurements that at least two films have, else the first of any."""
     usable = [p for p in pairs if np.isfinite(p.difference).sum() >= 2]
-    known = {p.name: p for name in KEY_MEASUREMENTS for p in usable if p.name.startswith(name)}
+    known = {p.name: p for name in KEY_MEASUREMENTS for p in usable if p.name == name}
     return (list(known.values()) or usable)[:6]
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import matplotlib
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medvial.cldetection.preprocess import Geometry
+from medvial_training.tasks.cldetection.labels import place_labels
 
 RED, GREEN, YELLOW, WHITE, CYAN = (
     (255, 82, 82),
@@ -20,7 +20,7 @@ RED, GREEN, YELLOW, WHITE, CYAN = (
     (90, 200, 255),
 )
 HEADER_RGB = (22, 28, 36)
-HEADER_PX = 46
+HEADER_PX = 40
 LABEL_PX = 15
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
@@ -40,7 +40,12 @@ class FilmMarks:
 
 
 def draw_overlay(
-    grey: NDArray[np.uint8], geometry: Geometry, marks: FilmMarks, *, height: int = 1200
+    grey: NDArray[np.uint8],
+    geometry: Geometry,
+    marks: FilmMarks,
+    *,
+    height: int = 1200,
+    margin: float | None = None,
 ) -> NDArray[np.uint8]:
     """Draw the marks of a film on its network-size picture.
 
@@ -49,24 +54,24 @@ def draw_overlay(
         geometry: From `preprocess`.
         marks: What to draw.
         height: Height of the film in the picture, in pixels.
+        margin: Show only the landmarks and this much around them, as a fraction of the film's
+            height; None shows the whole film.
 
     Returns:
-        RGB picture, (HEADER_PX + height, W, 3) uint8; padding is cut off.
+        RGB picture, (header + height, W, 3) uint8; padding is cut off.
     """
-    film, zoom, origin = _enlarge(grey, geometry, height)
-    expert, predicted = (
-        (geometry.to_network(points) - origin + 0.5) * zoom - 0.5
-        for points in (marks.expert, marks.predicted)
-    )
+    points = [geometry.to_network(xy) for xy in (marks.expert, marks.predicted)]
+    box = _content_box(geometry, None if margin is None else np.concatenate(points), margin)
+    film, zoom = _enlarge(grey, box, height)
+    expert, predicted = ((xy - box[:2] + 0.5) * zoom - 0.5 for xy in points)
     canvas = np.repeat(film[:, :, None], 3, axis=2)  # (H, W) => (H, W, 3)
     _draw_points(canvas, expert, predicted, marks.corrected)
-    framed = np.full((film.shape[0] + HEADER_PX, film.shape[1], 3), HEADER_RGB, dtype=np.uint8)
-    framed[HEADER_PX:] = canvas
-    picture = Image.fromarray(framed)
+    header = _header(marks, film.shape[1])
+    picture = Image.fromarray(np.concatenate([header, canvas]))
     draw = ImageDraw.Draw(picture)
-    down = np.array([0, HEADER_PX])
-    _draw_symbols(draw, expert + down, predicted + down, marks.symbols, picture.size)
-    _draw_header(draw, marks, picture.width)
+    down, top = np.array([0, len(header)]), len(header)
+    bounds = (2, top, picture.width - 2, picture.height - 2)
+    _draw_symbols(draw, expert + down, predicted + down, marks.symbols, bounds)
     _draw_ruler(draw, marks.mm_per_px / geometry.scale_y, zoom, picture.size)
     return np.asarray(picture)
 
@@ -79,18 +84,31 @@ def encode(picture: NDArray[np.uint8], suffix: str) -> bytes:
     return content.tobytes()
 
 
-def _enlarge(
-    grey: NDArray[np.uint8], geometry: Geometry, height: int
-) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
-    """The film without padding at the wanted height, the zoom, and its origin (x, y)."""
+def _content_box(
+    geometry: Geometry, points: NDArray[np.float64] | None, margin: float | None
+) -> NDArray[np.intp]:
+    """Left, top, right, bottom of what to show, in network pixels; right and bottom exclusive."""
     left, top = geometry.offset_x, geometry.offset_y
-    width_px = max(1, round(geometry.content_width * geometry.scale_x))
-    height_px = max(1, round(geometry.content_height * geometry.scale_y))
-    film = grey[top : top + height_px, left : left + width_px]
+    width = max(1, round(geometry.content_width * geometry.scale_x))
+    height = max(1, round(geometry.content_height * geometry.scale_y))
+    box = np.array([left, top, left + width, top + height])
+    known = None if points is None else points[np.isfinite(points).all(axis=1)]
+    if known is None or margin is None or not len(known):
+        return box
+    low = np.clip(np.floor(known.min(axis=0) - margin * height), box[:2], box[2:] - 2)
+    high = np.clip(np.ceil(known.max(axis=0) + margin * height), low + 2, box[2:])
+    return np.concatenate([low, high]).astype(np.intp)
+
+
+def _enlarge(
+    grey: NDArray[np.uint8], box: NDArray[np.intp], height: int
+) -> tuple[NDArray[np.uint8], float]:
+    """The part of a film at the wanted height, and the zoom."""
+    left, top, right, bottom = box
+    film = grey[top:bottom, left:right]
     zoom = height / film.shape[0]
     size = (max(1, round(film.shape[1] * zoom)), height)
-    enlarged = cv2.resize(film, size, interpolation=cv2.INTER_CUBIC)
-    return enlarged.astype(np.uint8), zoom, np.array([left, top], dtype=np.float64)
+    return cv2.resize(film, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8), zoom
 
 
 def _draw_points(
@@ -103,20 +121,26 @@ def _draw_points(
         if np.isfinite([one, other]).all():
             cv2.line(canvas, _fixed(one), _fixed(other), YELLOW, 2, cv2.LINE_AA, _SHIFT)
     for point in expert[np.isfinite(expert).all(axis=1)]:
-        _dot(canvas, point, RED)
+        _ring(canvas, point)
     for point, moved in zip(predicted, corrected, strict=True):
         if np.isfinite(point).all():
-            _dot(canvas, point, GREEN)
+            _dot(canvas, point)
             if moved:
                 corners = point + 10.0 * np.array([[0, -1], [1, 0], [0, 1], [-1, 0]])
                 outline = np.array([_fixed(c) for c in corners], dtype=np.int32)
                 cv2.polylines(canvas, [outline], True, CYAN, 2, cv2.LINE_AA, _SHIFT)
 
 
-def _dot(canvas: NDArray[np.uint8], point: NDArray[np.float64], colour: Any) -> None:
-    """A small disc with a dark rim, placed to 1/16 pixel."""
-    cv2.circle(canvas, _fixed(point), 5 << _SHIFT, (0, 0, 0), -1, cv2.LINE_AA, _SHIFT)
-    cv2.circle(canvas, _fixed(point), 4 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
+def _ring(canvas: NDArray[np.uint8], point: NDArray[np.float64]) -> None:
+    """The expert's mark: a red ring, so that a prediction inside it stays visible."""
+    for colour, width in (((0, 0, 0), 3), (RED, 1)):
+        cv2.circle(canvas, _fixed(point), 6 << _SHIFT, colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def _dot(canvas: NDArray[np.uint8], point: NDArray[np.float64]) -> None:
+    """The prediction: a small green disc with a dark rim."""
+    cv2.circle(canvas, _fixed(point), 4 << _SHIFT, (0, 0, 0), -1, cv2.LINE_AA, _SHIFT)
+    cv2.circle(canvas, _fixed(point), 3 << _SHIFT, GREEN, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
@@ -129,75 +153,54 @@ def _draw_symbols(
     expert: NDArray[np.float64],
     predicted: NDArray[np.float64],
     symbols: tuple[str, ...],
-    size: tuple[int, int],
+    bounds: tuple[float, float, float, float],
 ) -> None:
     """Write each symbol beside its landmark, where it covers the least."""
     font = _font(LABEL_PX)
+    anchors = np.where(np.isfinite(expert).all(axis=1, keepdims=True), expert, predicted)
+    known: NDArray[np.bool_] = np.isfinite(anchors[:, 0])
+    names = [symbol for symbol, is_known in zip(symbols, known, strict=True) if is_known]
     points = np.concatenate([expert, predicted])
     points = points[np.isfinite(points).all(axis=1)]
-    placed: list[tuple[float, float, float, float]] = []
-    for index, symbol in enumerate(symbols):
-        anchor = expert[index] if np.isfinite(expert[index]).all() else predicted[index]
-        if not np.isfinite(anchor).all():
-            continue
-        width = draw.textlength(symbol, font=font)
-        box = min(_label_boxes(anchor, width), key=lambda b: _covered(b, points, placed, size))
-        placed.append(box)
-        draw.text(box[:2], symbol, WHITE, font, stroke_width=2, stroke_fill=(0, 0, 0))
+    widths = [draw.textlength(name, font=font) for name in names]
+    boxes = place_labels(anchors[known], widths, LABEL_PX + 3, points, bounds)
+    for name, box in zip(names, boxes, strict=True):
+        draw.text(box[:2], name, WHITE, font, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def _label_boxes(
-    anchor: NDArray[np.float64], width: float
-) -> list[tuple[float, float, float, float]]:
-    """Places (left, top, right, bottom) for a label around a point, the preferred ones first."""
-    height, boxes = LABEL_PX + 3, []
-    for reach in (9, 18, 30):
-        for x, y in ((1, -0.6), (1, 0.6), (-1, -0.6), (-1, 0.6), (1, 0), (-1, 0), (0, -1), (0, 1)):
-            left = anchor[0] + x * reach - width * (1 - x) / 2
-            top = anchor[1] + y * (reach + height / 2) - height / 2
-            boxes.append((left, top, left + width, top + height))
-    return boxes
+def _header(marks: FilmMarks, width: int) -> NDArray[np.uint8]:
+    """Title and mean error, and what the colours mean; on two lines if one is too narrow.
+
+    Returns:
+        (HEADER_PX or twice that, width, 3) uint8.
+    """
+    legend = [("expert", RED), ("prediction", GREEN), ("error", YELLOW)]
+    if marks.corrected.any():
+        legend.append(("moved by shape prior", CYAN))
+    title, title_font, font = _title(marks), _font(18), _font(14)
+    widths = [23 + font.getlength(name) + 16 for name, _ in legend]
+    one_line = 14 + title_font.getlength(title) + 30 + sum(widths) <= width
+    lines = 1 if one_line else 2
+    picture = Image.new("RGB", (width, lines * HEADER_PX), HEADER_RGB)
+    draw = ImageDraw.Draw(picture)
+    draw.text((14, HEADER_PX // 2), title, WHITE, title_font, anchor="lm")
+    x, y = (width - sum(widths) if one_line else 14.0), (lines - 1) * HEADER_PX + HEADER_PX // 2
+    for (name, colour), step in zip(legend, widths, strict=True):
+        draw.ellipse((x, y - 5, x + 9, y + 4), fill=colour)
+        draw.text((x + 15, y), name, WHITE, font, anchor="lm")
+        x += step
+    return np.asarray(picture)
 
 
-def _covered(
-    box: tuple[float, float, float, float],
-    points: NDArray[np.float64],
-    placed: list[tuple[float, float, float, float]],
-    size: tuple[int, int],
-) -> float:
-    """How much a label there would hide: points, other labels, or itself beyond the picture."""
-    left, top, right, bottom = box
-    near = (points[:, 0] > left - 6) & (points[:, 0] < right + 6)
-    hidden = float((near & (points[:, 1] > top - 6) & (points[:, 1] < bottom + 6)).sum())
-    for other in placed:
-        across = min(right, other[2]) - max(left, other[0])
-        down = min(bottom, other[3]) - max(top, other[1])
-        hidden += 2.0 if across > -2 and down > -2 else 0.0
-    outside = left < 2 or right > size[0] - 2 or top < HEADER_PX or bottom > size[1] - 2
-    return hidden + (5.0 if outside else 0.0)
-
-
-def _draw_header(draw: ImageDraw.ImageDraw, marks: FilmMarks, width: int) -> None:
-    """Title and mean error on the left, what the colours mean on the right."""
+def _title(marks: FilmMarks) -> str:
+    """The film's name and mean error."""
     error = np.linalg.norm(marks.predicted - marks.expert, axis=1)
     known = error[np.isfinite(error)]
-    text = marks.title
-    if known.size and np.isfinite(marks.mm_per_px):
-        text += f"    MRE {known.mean() * marks.mm_per_px:.2f} mm"
-    elif known.size:
-        text += f"    MRE {known.mean():.1f} px (no scale)"
-    middle = HEADER_PX // 2
-    draw.text((14, middle), text, WHITE, _font(18), anchor="lm")
-    legend = [("error", YELLOW), ("prediction", GREEN), ("expert", RED)]
-    if marks.corrected.any():
-        legend.insert(0, ("moved by shape prior", CYAN))
-    right, font = width - 14.0, _font(14)
-    for name, colour in legend:
-        right -= draw.textlength(name, font=font)
-        draw.text((right, middle), name, WHITE, font, anchor="lm")
-        right -= 14
-        draw.ellipse((right, middle - 5, right + 9, middle + 4), fill=colour)
-        right -= 16
+    if not known.size:
+        return marks.title
+    if not np.isfinite(marks.mm_per_px):
+        return f"{marks.title}    MRE {known.mean():.1f} px (no scale)"
+    return f"{marks.title}    MRE {known.mean() * marks.mm_per_px:.2f} mm"
 
 
 def _draw_ruler(

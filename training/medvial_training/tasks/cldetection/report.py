@@ -22,7 +22,7 @@ from medvial_training.tasks.cldetection.overlays import FilmMarks, draw_overlay,
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 UNITS = {"deg": "°", "mm": "mm", "percent": "%", "ratio": "ratio"}
 WORST, TYPICAL, BEST = 4, 2, 2  # films shown
-REPORT_HEIGHT_PX = 900  # of the overlays in the page
+REPORT_HEIGHT_PX, REPORT_MARGIN = 640, 0.07  # of the overlays in the page
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def write_pictures(out: Path, tested: Tested, *, progress: bool) -> None:
     ids = tested.marks.image_ids
     for index in tqdm(range(len(ids)), desc="Drawing", unit="film", disable=not progress):
         write_bytes(out / "overlays" / f"{ids[index]}.png", encode(_overlay(tested, index), ".png"))
-    uris = {}
+    uris: dict[str, dict[str, Any]] = {}
     for name, figure in draw_figures(tested).items():
         content = figure_png(figure)
         write_bytes(out / "figures" / f"{name}.png", content)
-        uris[name] = image_uri(content)
+        uris[name] = {"uri": image_uri(content), "width_px": round(96 * figure.get_figwidth())}
     write_report(out / "report.html", TEMPLATE, _context(tested, uris))
 
 
@@ -73,12 +73,18 @@ def draw_figures(tested: Tested) -> dict[str, Figure]:
     return drawn
 
 
-def _context(tested: Tested, uris: dict[str, str]) -> dict[str, Any]:
+def _context(tested: Tested, uris: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the template names."""
     ranked = [row for row in tested.landmarks if row["mre_mm"] is not None]
     ranked.sort(key=lambda row: -row["mre_mm"])
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in tested.metrics["measurements"]:
+        groups.setdefault(row["group"], []).append(row)
+    measured = {row["name"] for row in tested.metrics["measurements"]}
     return {
         "metrics": tested.metrics,
+        "measurement_groups": groups,
+        "unavailable": [pair.name for pair in tested.pairs if pair.name not in measured],
         "phantom": tested.metrics["phantom"],
         "landmark_count": len(tested.marks.landmark_set),
         "landmarks": ranked,
@@ -116,11 +122,13 @@ def _case(tested: Tested, index: int) -> dict[str, str]:
             f": mean error {fixed(row['mre_mm'])} mm, largest {fixed(row['max_mm'], 1)} mm at "
             f"{row['worst_landmark']}"
         )
-    picture = encode(_overlay(tested, index, height=REPORT_HEIGHT_PX), ".jpg")
+    picture = encode(_overlay(tested, index, REPORT_HEIGHT_PX, REPORT_MARGIN), ".jpg")
     return {"image_id": row["image_id"], "caption": caption, "picture": image_uri(picture)}
 
 
-def _overlay(tested: Tested, index: int, height: int = 1200) -> NDArray[np.uint8]:
+def _overlay(
+    tested: Tested, index: int, height: int = 1200, margin: float | None = None
+) -> NDArray[np.uint8]:
     sample, marks = tested.samples[index], tested.marks
     title = sample.image_id + (" (shown mirrored)" if sample.geometry.mirrored else "")
     drawn = FilmMarks(
@@ -131,4 +139,5 @@ def _overlay(tested: Tested, index: int, height: int = 1200) -> NDArray[np.uint8
         corrected=marks.corrected[index],
         mm_per_px=float(marks.mm_per_px[index]),
     )
-    return draw_overlay(sample.read(tested.config), sample.geometry, drawn, height=height)
+    grey = sample.read(tested.config)
+    return draw_overlay(grey, sample.geometry, drawn, height=height, margin=margin)
