@@ -64,8 +64,7 @@ def augment(
     """
     matrix = _affine(grey.shape, settings, rng)
     height, width = grey.shape
-    moved = cv2.warpAffine(grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    moved = moved.astype(np.uint8, copy=False)
+    moved: Any = cv2.warpAffine(grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
     return _change_intensity(moved, settings, rng), points @ matrix[:, :2].T + matrix[:, 2]
 
 

@@ -254,5 +254,5 @@ def _bland_altman(axes: Axes, pair: MeasuredPair) -> None:
     axes.plot(mean, known, ".", color=INK, markersize=3.5, alpha=0.55)
     reach = max(float(np.abs(known).max()), abs(bias) + 2.2 * sd) * 1.08
     unit = {"deg": "°", "percent": "%", "ratio": "ratio"}.get(pair.unit, pair.unit)
-    axes.set(ylim=(-reach, reach))
+    axes.set(ylim=(-reach, reach) if reach > 0 else (-1, 1))
     axes.set_title(f"{pair.name} ({unit})", fontsize=9, loc="left")

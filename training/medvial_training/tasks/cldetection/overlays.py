@@ -133,7 +133,7 @@ def _draw_points(
 
 def _ring(canvas: NDArray[np.uint8], point: NDArray[np.float64]) -> None:
     """The expert's mark: a red ring, so that a prediction inside it stays visible."""
-    for colour, width in (((0, 0, 0), 3), (RED, 1)):
+    for colour, width in (((0, 0, 0), 3), (RED, 2)):
         cv2.circle(canvas, _fixed(point), 6 << _SHIFT, colour, width, cv2.LINE_AA, _SHIFT)
 
 
