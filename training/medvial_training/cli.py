@@ -31,10 +31,10 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
         Exit code: 0, or 1 after one line that says what is wrong.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    _quiet_libraries()
     task, rest = _task_of(sys.argv[1:] if arguments is None else list(arguments))
     try:
         function = _function(task, verb)
+        _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
         options = parser.instantiate_classes(parser.parse_args(rest))
@@ -95,7 +95,5 @@ def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -
 def _quiet_libraries() -> None:
     """Silence notes that a user of a step can do nothing about."""
     for name in ("lightning.pytorch", "lightning.fabric", "mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*tensorboardX.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +47,7 @@ class FitArgs:
     learning_rate: float = 2e-3
     """Highest learning rate of the one-cycle schedule (AdamW)."""
 
-    weight_decay: float = 1e-3
+    weight_decay: float = 1e-2
     """Decoupled weight decay of AdamW."""
 
     ema_decay: float = 0.998
@@ -81,8 +82,8 @@ class FitArgs:
     tracking_uri: str | None = None
     """MLflow server or store; the database file mlruns/mlflow.db when not given."""
 
-    progress: bool = True
-    """Show a progress bar."""
+    progress: bool | None = None
+    """Show a progress bar, instead of one line per validation; on a terminal when not given."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
@@ -130,6 +131,8 @@ class EpochLog(Callback):
             return
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        if not trainer.progress_bar_callback:
+            log.info("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
         rows = []
         if self.path.is_file():
             with self.path.open(newline="") as file:
@@ -139,6 +142,16 @@ class EpochLog(Callback):
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, row])
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's, without the tracker's run id."""
+
+    def get_metrics(self, *arguments: Any) -> dict[str, Any]:
+        """What stands behind the bar."""
+        metrics = super().get_metrics(*arguments)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 def fit(
@@ -195,9 +208,9 @@ def fit(
         gradient_clip_val=args.gradient_clip or None,
         check_val_every_n_epoch=args.validate_every,
         num_sanity_val_steps=0,
-        log_every_n_steps=1_000_000,  # by epoch: a step's loss is noise
+        log_every_n_steps=1,
         logger=_logger(args, run, task, parameters),
-        enable_progress_bar=args.progress,
+        enable_progress_bar=_progress(args),
         enable_model_summary=False,
         use_distributed_sampler=False,
         callbacks=[*_callbacks(args, run, monitor, mode), best],
@@ -219,8 +232,8 @@ def _callbacks(
     ]
     if args.mlflow:
         callbacks.append(LearningRateMonitor("epoch"))
-    if args.progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    if _progress(args):
+        callbacks.append(ProgressBar(refresh_rate=5))
     if args.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(args.ema_decay)))
     return callbacks
@@ -241,6 +254,10 @@ def _moving_average(decay: float) -> Any:
         return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
 
     return average
+
+
+def _progress(args: FitArgs) -> bool:
+    return sys.stderr.isatty() if args.progress is None else args.progress
 
 
 def _precision(args: FitArgs) -> Any:

@@ -44,6 +44,9 @@ class Config:
     widths: tuple[int, ...] = (16, 32, 64, 96, 128, 160)
     """Channels of compact_unet from the finest level to the coarsest."""
 
+    dropout: float = 0.2
+    """Share of compact_unet's coarsest channels that training leaves out at random."""
+
     heatmap: Literal["softmax", "sigmoid"] = "softmax"
     """What the network's output means: logits of one spatial distribution per landmark, or of an
     independent heatmap value per pixel (the CL-Detection 2023 baseline)."""
@@ -52,7 +55,7 @@ class Config:
     """Whether a landmark moves with the film's pixel centres when it is resized; False multiplies
     its coordinates by the scale alone (the CL-Detection 2023 baseline)."""
 
-    sigma_px: float = 2.0
+    sigma_px: float = 2.5
     """Standard deviation of the Gaussian training target, in heatmap pixels."""
 
     decode_radius_px: int = 5

@@ -19,7 +19,9 @@ def build_model(config: Config) -> nn.Module:
     """
     landmarks = len(load_landmark_set(config.landmark_set))
     builders: dict[str, Callable[[], nn.Module]] = {
-        "compact_unet": lambda: CompactUNet(config.channels, landmarks, config.widths),
+        "compact_unet": lambda: CompactUNet(
+            config.channels, landmarks, config.widths, config.dropout
+        ),
         "unet": lambda: UNet(config.channels, landmarks),
     }
     return builders[config.architecture]()
@@ -32,7 +34,9 @@ class CompactUNet(nn.Module):
     lose no accuracy and need a quarter of the work of full-resolution ones.
     """
 
-    def __init__(self, channels: int, landmarks: int, widths: Sequence[int]) -> None:
+    def __init__(
+        self, channels: int, landmarks: int, widths: Sequence[int], dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(channels, widths[0], 5, stride=2, padding=2, bias=False),
@@ -42,6 +46,7 @@ class CompactUNet(nn.Module):
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList([conv_block(widths[0], widths[0])])
         self.down.extend(conv_block(fine, coarse) for fine, coarse in pairs)
+        self.dropout = nn.Dropout2d(dropout)
         self.up = nn.ModuleList(conv_block(fine + coarse, fine) for fine, coarse in pairs[::-1])
         self.head = nn.Conv2d(widths[0], landmarks, 1)
 
@@ -52,6 +57,7 @@ class CompactUNet(nn.Module):
         for block in self.down[1:]:
             skips.append(x)
             x = block(functional.max_pool2d(x, 2))
+        x = self.dropout(x)
         for block, skip in zip(self.up, skips[::-1], strict=True):
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], dim=1))

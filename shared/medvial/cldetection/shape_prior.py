@@ -77,7 +77,7 @@ class ShapePrior:
             check = self._conditional(points, inlier)
             if check.distance[inlier].max() <= self.limit or (~inlier).sum() >= most:
                 return check
-            candidates = np.flatnonzero(inlier)
+            candidates = np.flatnonzero(inlier).tolist()
             without = [self._disagreement(points, inlier, index) for index in candidates]
             inlier[candidates[int(np.argmin(without))]] = False
 
