@@ -4,11 +4,12 @@ import importlib
 import logging
 import sys
 import warnings
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
 from medvial.errors import InputError
 from medvial.outputs import read_json
@@ -37,6 +38,7 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
         _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
+        rest = _with_values(rest, parser)
         options = parser.instantiate_classes(parser.parse_args(rest))
         options.pop("config", None)
         function(**options)
@@ -68,11 +70,30 @@ def _function(task: str, verb: str) -> Callable[..., Any]:
 def _parser(function: Callable[..., Any], task: str, description: str | None) -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(
-        prog=f"{Path(sys.argv[0]).name} {task}", description=description, default_env=False
+        prog=f"{Path(sys.argv[0]).name} {task}",
+        description=description,
+        formatter_class=_Formatter,
+        default_env=False,
     )
     parser.add_argument("--config", action="config", help="YAML or JSON file with options.")
     parser.add_function_arguments(function)
     return parser
+
+
+class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Help that keeps the lines of the script's docstring."""
+
+
+def _with_values(arguments: list[str], parser: ArgumentParser) -> list[str]:
+    """Let a switch stand alone: `--resume` for `--resume true`."""
+    defaults = parser.get_defaults().as_flat()
+    switches = {f"--{name}" for name, value in vars(defaults).items() if isinstance(value, bool)}
+    result: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        result.append(argument)
+        if argument in switches and following.startswith("--"):
+            result.append("true")
+    return result
 
 
 def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -> None:

@@ -154,7 +154,7 @@ class ProgressBar(TQDMProgressBar):
         return metrics
 
 
-def fit(
+def fit_module(
     module: LightningModule,
     data: LightningDataModule,
     args: FitArgs,
@@ -192,7 +192,7 @@ def fit(
     if not resume and last.is_file():
         raise InputError(
             f"Expected a new run folder, got {run} with checkpoints of an earlier run. Go on with "
-            "--resume true, choose another --run, or delete the folder."
+            "--resume, choose another --run, or delete the folder."
         )
     checkpoints.mkdir(parents=True, exist_ok=True)
     seed_everything(args.seed, workers=True, verbose=False)

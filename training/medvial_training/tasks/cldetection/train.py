@@ -15,7 +15,7 @@ from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import TASK, Predictor
 from medvial.models import SAFETENSORS, ModelFolder
 from medvial.outputs import write_json
-from medvial_training.fit import FitArgs, fit
+from medvial_training.fit import FitArgs, fit_module
 from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.augment import Augmentation
 from medvial_training.tasks.cldetection.dataset import FilmData, Sample
@@ -29,7 +29,7 @@ def train(
     data: Path = Path("data/cldetection"),
     run: Path = Path("runs/cldetection"),
     model: Config = Config(),
-    fit_args: FitArgs = FitArgs(),
+    fit: FitArgs = FitArgs(),
     augment: Augmentation = Augmentation(),
     resume: bool = False,
     weights: Path | None = None,
@@ -40,13 +40,13 @@ def train(
         data: Folder that step 1 wrote.
         run: Folder of the run; its model folder is run/model.
         model: Configuration of the model; starts from what step 1 wrote.
-        fit_args: How to train.
+        fit: How to train.
         augment: Random changes of the training films.
         resume: Go on from the run's last checkpoint.
         weights: Model folder whose weights training starts from.
     """
-    films = FilmData(data, model, fit_args, augment)
-    module = LandmarkModule(model, fit_args)
+    films = FilmData(data, model, fit, augment)
+    module = LandmarkModule(model, fit)
     if weights is not None:
         _start_from(module, weights)
     log.info(
@@ -56,10 +56,10 @@ def train(
         len(films.samples["train"]),
         len(films.samples["valid"]),
     )
-    best = fit(
+    best = fit_module(
         module,
         films,
-        fit_args,
+        fit,
         run,
         task=TASK,
         monitor=LandmarkModule.monitor,
@@ -67,7 +67,7 @@ def train(
         resume=resume,
         parameters={
             "model": dataclasses.asdict(model),
-            "fit": dataclasses.asdict(fit_args),
+            "fit": dataclasses.asdict(fit),
             "augment": dataclasses.asdict(augment),
         },
     )
