@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from medvial.cldetection.landmarks import load_landmark_set
-from medvial_training.splits import load_splits
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.preprocess import Geometry, to_tensor
 from medvial.errors import InputError
 from medvial.models import config_from_dict
 from medvial.outputs import read_json
 from medvial_training.fit import EpochSampler, FitArgs, default_workers
+from medvial_training.splits import load_splits
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 
 PREPARED_FIELDS = ("landmark_set", "height", "width", "fit", "mean", "std")

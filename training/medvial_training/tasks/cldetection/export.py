@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from medvial_training.phantoms.cldetection import write_test_stack
 from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
@@ -17,6 +16,7 @@ from medvial.errors import InputError
 from medvial.models import ONNX, SAFETENSORS, ModelFolder
 from medvial_training.expected_output import write_expected_output
 from medvial_training.onnx_export import export_onnx
+from medvial_training.phantoms.cldetection import write_test_stack
 
 log = logging.getLogger(__name__)
 

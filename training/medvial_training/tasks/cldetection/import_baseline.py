@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 from jsonargparse import auto_cli
-from medvial.cldetection.landmarks import landmark_set_names, load_landmark_set
 from safetensors.torch import save_file
 from torch import Tensor
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import landmark_set_names, load_landmark_set
 from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import TASK
