@@ -181,8 +181,18 @@ def test_measurement_differences_by_hand(left):
     assert rows["SNA"]["noticeable_percent"] == pytest.approx(50.0)
     sd = 5 / np.sqrt(2)
     assert rows["SNA"]["limit_low"] == pytest.approx(-2.5 - 1.96 * sd)
+    assert (rows["SNA"]["films"], rows["SNA"]["films_not_measured"]) == (2, 0)
     assert "SNB" not in rows
     assert {pair.name for pair in pairs} >= {"SNA", "SNB", "ANB"}
+
+
+def test_a_measurement_that_the_prediction_lacks_is_counted():
+    expert = np.stack([face(), face()])
+    predicted = expert.copy()
+    predicted[1, SET.index("A")] = np.nan
+    tested = Marks(SET, ["a", "b"], np.array(["p", "q"]), np.array([0.1, 0.1]), expert, predicted)
+    row = measurement_scores(tested, measured_pairs(tested), FEW)[0]
+    assert (row["name"], row["films"], row["films_not_measured"]) == ("SNA", 1, 1)
 
 
 def observer_file(path, header, rows):

@@ -58,8 +58,8 @@ def evaluate(
         model: Model folder, of step 2 or any other.
         out: Folder for the results; files of the same names are replaced.
         split: The films to test.
-        observers: Two CSV files (image_id,p1x,p1y,... in pixels of the full film) with the marks
-            of two human observers, to compare the model's error with theirs.
+        observers: Two CSV files, [a.csv,b.csv], with the marks of two human observers (image_id,
+            p1x,p1y,... in pixels of the full film), to compare the model's error with theirs.
         resamples: Bootstrap resamples of the patients, for the 95 % intervals.
         seed: Seed of the resampling.
         progress: Show progress bars.

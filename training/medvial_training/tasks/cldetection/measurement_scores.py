@@ -58,8 +58,10 @@ def measurement_scores(
 ) -> list[dict[str, Any]]:
     """One row per measurement that some film has: agreement in the measurement's unit.
 
-    `noticeable_percent` is how often |difference| exceeds `noticeable`; limits of agreement are
-    bias -/+ 1.96 SD; `icc` is the intraclass correlation ICC(2,1).
+    `films_not_measured` counts films that the expert's landmarks give a value for and the
+    predicted ones don't: they are missing from all other numbers. `noticeable_percent` is how often
+    |difference| exceeds `noticeable`; limits of agreement are bias -/+ 1.96 SD; `icc` is the
+    intraclass correlation ICC(2,1).
     """
     rows = []
     for pair in pairs:
@@ -78,6 +80,7 @@ def measurement_scores(
                 "group": pair.group,
                 "unit": pair.unit,
                 "films": result.count,
+                "films_not_measured": int(np.isfinite(pair.expert).sum()) - result.count,
                 "expert_mean": number_or_none(float(np.nanmean(pair.expert))),
                 "bias": number_or_none(bias.value),
                 "bias_low": number_or_none(bias.low),

@@ -30,7 +30,7 @@ def predict_samples(
     samples: list[Sample], config: Config, predictor: FilmPredictor, *, progress: bool
 ) -> list[Film]:
     """Predict every film, in order, one in memory at a time."""
-    bar = tqdm(samples, desc="Predicting", unit="film", disable=not progress)
+    bar = tqdm(samples, desc="Predicting", unit="film", disable=None if progress else True)
     return [predictor.from_network_input(s.read(config), s.geometry) for s in bar]
 
 

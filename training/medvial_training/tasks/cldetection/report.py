@@ -47,7 +47,9 @@ class Tested:
 def write_pictures(out: Path, tested: Tested, *, progress: bool) -> None:
     """Write overlays/<image_id>.png of every film, figures/*.png and report.html."""
     ids = tested.marks.image_ids
-    for index in tqdm(range(len(ids)), desc="Drawing", unit="film", disable=not progress):
+    for index in tqdm(
+        range(len(ids)), desc="Drawing", unit="film", disable=None if progress else True
+    ):
         write_bytes(out / "overlays" / f"{ids[index]}.png", encode(_overlay(tested, index), ".png"))
     uris: dict[str, dict[str, Any]] = {}
     for name, figure in draw_figures(tested).items():
