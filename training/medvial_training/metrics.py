@@ -56,6 +56,11 @@ class Estimate:
         """JSON-ready: `value`, `low`, `high`, None for NaN."""
         return {name: number_or_none(value) for name, value in asdict(self).items()}
 
+    def as_columns(self, name: str) -> dict[str, float | None]:
+        """For a table: columns `name`, `name_low`, `name_high`, None for NaN."""
+        row = self.as_dict()
+        return {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+
 
 def number_or_none(value: float) -> float | None:
     """A Python float, or None if it is not finite (JSON has no NaN)."""

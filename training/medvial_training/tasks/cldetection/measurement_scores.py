@@ -63,41 +63,34 @@ def measurement_scores(
     |difference| exceeds `noticeable`; limits of agreement are bias -/+ 1.96 SD; `icc` is the
     intraclass correlation ICC(2,1).
     """
-    rows = []
-    for pair in pairs:
-        difference = pair.difference
-        result = agreement(difference)
-        if not result.count:
-            continue
-        threshold = NOTICEABLE[pair.unit]
-        beyond = np.where(np.isfinite(difference), np.abs(difference) > threshold, np.nan)
-        columns = np.column_stack([difference, np.abs(difference), 100 * beyond])
-        bias, absolute, exceeded = cluster_means(columns, marks.patients, bootstrap)
-        low, high = result.limits
-        rows.append(
-            {
-                "name": pair.name,
-                "group": pair.group,
-                "unit": pair.unit,
-                "films": result.count,
-                "films_not_measured": int(np.isfinite(pair.expert).sum()) - result.count,
-                "expert_mean": number_or_none(float(np.nanmean(pair.expert))),
-                "bias": number_or_none(bias.value),
-                "bias_low": number_or_none(bias.low),
-                "bias_high": number_or_none(bias.high),
-                "sd": number_or_none(result.sd),
-                "limit_low": number_or_none(low),
-                "limit_high": number_or_none(high),
-                "mean_absolute": number_or_none(absolute.value),
-                "mean_absolute_low": number_or_none(absolute.low),
-                "mean_absolute_high": number_or_none(absolute.high),
-                "noticeable": threshold,
-                "noticeable_percent": number_or_none(exceeded.value),
-                "icc": number_or_none(intraclass_correlation(pair.expert, pair.predicted)),
-                "construction": pair.construction,
-            }
-        )
-    return rows
+    known = [pair for pair in pairs if np.isfinite(pair.difference).any()]
+    return [_row(pair, marks, bootstrap) for pair in known]
+
+
+def _row(pair: MeasuredPair, marks: Marks, bootstrap: Bootstrap) -> dict[str, Any]:
+    difference, threshold = pair.difference, NOTICEABLE[pair.unit]
+    result = agreement(difference)
+    beyond = np.where(np.isfinite(difference), np.abs(difference) > threshold, np.nan)
+    columns = np.column_stack([difference, np.abs(difference), 100 * beyond])
+    bias, absolute, exceeded = cluster_means(columns, marks.patients, bootstrap)
+    low, high = result.limits
+    return {
+        "name": pair.name,
+        "group": pair.group,
+        "unit": pair.unit,
+        "films": result.count,
+        "films_not_measured": int(np.isfinite(pair.expert).sum()) - result.count,
+        "expert_mean": number_or_none(float(np.nanmean(pair.expert))),
+        **bias.as_columns("bias"),
+        "sd": number_or_none(result.sd),
+        "limit_low": number_or_none(low),
+        "limit_high": number_or_none(high),
+        **absolute.as_columns("mean_absolute"),
+        "noticeable": threshold,
+        "noticeable_percent": number_or_none(exceeded.value),
+        "icc": number_or_none(intraclass_correlation(pair.expert, pair.predicted)),
+        "construction": pair.construction,
+    }
 
 
 def _measure_films(marks: Marks, points: NDArray[np.float64]) -> list[list[Measurement]]:

@@ -72,13 +72,13 @@ def landmark_scores(marks: Marks, bootstrap: Bootstrap) -> list[dict[str, Any]]:
             "symbol": marks.landmark_set.symbols[index],
             "title": marks.landmark_set.titles[index],
             "points": int(np.isfinite(error[:, index]).sum()),
-            **_flat("mre_mm", mre),
+            **mre.as_columns("mre_mm"),
             **{name: number_or_none(v) for name, v in _spread(error[:, index]).items()},
             "median_mm": number_or_none(_median(error[:, index])),
         }
         for threshold, estimate in zip(SDR_MM, sdr, strict=True):
-            row |= _flat(f"sdr_{_label(threshold)}mm_percent", _percent(estimate))
-        rows.append(row | _flat("bias_x_mm", bias_x) | _flat("bias_y_mm", bias_y))
+            row |= _percent(estimate).as_columns(f"sdr_{_label(threshold)}mm_percent")
+        rows.append(row | bias_x.as_columns("bias_x_mm") | bias_y.as_columns("bias_y_mm"))
     return rows
 
 
@@ -207,12 +207,6 @@ def _median(values: FloatArray) -> float:
 
 def _percent(fraction: Estimate) -> Estimate:
     return Estimate(100 * fraction.value, 100 * fraction.low, 100 * fraction.high)
-
-
-def _flat(name: str, estimate: Estimate) -> dict[str, float | None]:
-    """Columns `name`, `name_low`, `name_high`."""
-    row = estimate.as_dict()
-    return {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
 
 
 def _label(threshold_mm: float) -> str:
