@@ -146,21 +146,17 @@ def _carve(
     assigned: list[str | None], groups: Sequence[str], split: str, share: float, seed: int
 ) -> None:
     """Move a share of the training groups, one at least, to another split."""
-    from sklearn.model_selection import GroupShuffleSplit  # late: it takes 60 MB
-
-    positions = [index for index, name in enumerate(assigned) if name == "train"]
-    names = [groups[index] for index in positions]
-    available = len(set(names))
-    if available < 2:
+    names = sorted({group for group, name in zip(groups, assigned, strict=True) if name == "train"})
+    if len(names) < 2:
         raise InputError(
             "Expected at least 2 groups (patients, or films that are not the same picture) to take "
-            f"{split} data from, got {available}. Give more data, or set fractions.{split} to 0."
+            f"{split} data from, got {len(names)}. Give more data, or set fractions.{split} to 0."
         )
-    size = min(max(1, round(share * available)), available - 1)
-    shuffle = GroupShuffleSplit(n_splits=1, test_size=size, random_state=seed)
-    _, moved = next(shuffle.split(positions, groups=names))
-    for index in moved:
-        assigned[positions[index]] = split
+    size = min(max(1, round(share * len(names))), len(names) - 1)
+    moved = set(np.random.default_rng(seed).permutation(names)[:size].tolist())
+    for index, group in enumerate(groups):
+        if assigned[index] == "train" and group in moved:
+            assigned[index] = split
 
 
 def load_splits(folder: Path) -> dict[str, "pd.DataFrame"]:
