@@ -88,15 +88,25 @@ def load_landmark_set(name: str) -> LandmarkSet:
     Raises:
         InputError: No such set or file, or the file is not of that form.
     """
+    path = landmark_set_path(name)
+    return _parse(read_json(path), path)
+
+
+def landmark_set_path(name: str) -> Path:
+    """The JSON file of a landmark set, shipped or your own.
+
+    Raises:
+        InputError: No such set or file.
+    """
     if name in landmark_set_names():
-        return _parse(read_json(SHIPPED / f"{name}.json"), SHIPPED / f"{name}.json")
+        return SHIPPED / f"{name}.json"
     path = Path(name)
     if path.suffix != ".json" or not path.is_file():
         raise InputError(
             f"Expected the name of a landmark set or the path of its JSON file, got {name!r}. "
             f"Known: {', '.join(landmark_set_names())}."
         )
-    return _parse(read_json(path), path)
+    return path
 
 
 def _parse(content: Any, path: Path) -> LandmarkSet:

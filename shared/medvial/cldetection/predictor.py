@@ -1,5 +1,6 @@
 """From a film to its landmarks with a trained model: the path of container and evaluation."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from medvial.cldetection.preprocess import Geometry, preprocess, to_tensor
 from medvial.models import ModelFolder, load_network
 
 TASK = "cldetection"
+LANDMARKS = "landmark_set.json"
 
 
 class Predictor:
@@ -27,7 +29,8 @@ class Predictor:
         folder = ModelFolder.open(model_folder, task=TASK)
         self.manifest = folder.manifest
         self.config: Config = folder.config(Config)
-        self.landmark_set: LandmarkSet = load_landmark_set(self.config.landmark_set)
+        self._landmarks = str(folder.path / LANDMARKS)  # the set's own file may not be here
+        self.landmark_set: LandmarkSet = load_landmark_set(self._landmarks)
         self.learned = Learned.from_dict(folder.read_json("postprocess.json"))
         self._network = load_network(folder, self._build)
 
@@ -59,4 +62,4 @@ class Predictor:
     def _build(self) -> Any:
         from medvial.cldetection.model import build_model  # torch is absent from slim images
 
-        return build_model(self.config)
+        return build_model(dataclasses.replace(self.config, landmark_set=self._landmarks))

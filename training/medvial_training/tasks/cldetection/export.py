@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.model import build_model
-from medvial.cldetection.predictor import TASK
+from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.models import ONNX, SAFETENSORS, ModelFolder
 from medvial_training.expected_output import write_expected_output
@@ -54,7 +54,7 @@ def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> 
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder.path, part)
-    net = build_model(config)
+    net = build_model(dataclasses.replace(config, landmark_set=str(part / LANDMARKS)))
     net.load_state_dict(load_file(part / SAFETENSORS))
     shape = (1, config.channels, config.height, config.width)
     example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)

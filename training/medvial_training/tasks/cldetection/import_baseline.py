@@ -22,10 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import landmark_set_names, load_landmark_set
+from medvial.cldetection.landmarks import (
+    landmark_set_names,
+    landmark_set_path,
+    load_landmark_set,
+)
 from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Learned
-from medvial.cldetection.predictor import TASK
+from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder, sha256
 from medvial.outputs import write_json
@@ -65,6 +69,7 @@ def import_baseline(weights: Path, out: Path = Path("runs/baseline")) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
+    shutil.copyfile(landmark_set_path(config.landmark_set), part / LANDMARKS)
     write_json(part / "postprocess.json", Learned().as_dict(), indent=None)
     training = {
         "data": {"phantom": False, "description": f"imported from {weights.name}"},

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import landmark_set_path
 from medvial.cldetection.postprocess import Learned
-from medvial.cldetection.predictor import TASK, Predictor
+from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
 from medvial.models import SAFETENSORS, ModelFolder
 from medvial.outputs import write_json
 from medvial_training.fit import FitArgs, fit_module
@@ -92,6 +93,7 @@ def write_model(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
+    shutil.copyfile(landmark_set_path(config.landmark_set), part / LANDMARKS)
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     prior = fit_shape_prior(samples["train"])
     _seal(part, config, Learned(prior), training, {})
