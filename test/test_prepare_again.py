@@ -32,6 +32,7 @@ def test_second_run_does_nothing_and_changed_input_is_done_again(tmp_path, caplo
     with caplog.at_level("INFO"):
         run(source, out)
     assert "Everything is prepared" in caplog.text
+    assert "4 films to train on, 1 to validate, 1 to test" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
 
     cv2.imwrite(str(source / "images" / "b.png"), make_film(77))

@@ -1,7 +1,5 @@
 """Every way the input of step 1 of cldetection can be bad, and what is said then."""
 
-import os
-
 import numpy as np
 import pytest
 from films import HEIGHT, WIDTH, make_film, replace, run, write_images, write_stack
@@ -127,6 +125,11 @@ def test_source_without_truth_or_films(tmp_path):
         run(source, tmp_path / "out", labels=tmp_path / "empty.csv")
 
 
+def test_no_workers(tmp_path):
+    with pytest.raises(InputError, match="at least 1 of --workers, got 0"):
+        run(tmp_path, tmp_path / "out", workers=0)
+
+
 def test_not_one_film_can_be_used(tmp_path):
     source = write_stack(tmp_path / "raw", [np.zeros((HEIGHT, WIDTH), np.uint8)] * 3)
     with pytest.raises(InputError, match="not one of them can be used"):
@@ -144,7 +147,7 @@ def test_folder_that_cannot_be_written(tmp_path):
 
 def test_full_disk_is_said_before_the_work(tmp_path, monkeypatch):
     source = write_images(tmp_path / "raw")
-    monkeypatch.setattr("shutil.disk_usage", lambda path: os.terminal_size((1, 1)) and FullDisk())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: FullDisk())
     with pytest.raises(InputError, match="free space for 6 films"):
         run(source, tmp_path / "out")
 

@@ -35,7 +35,6 @@ def write_by_hand(path, data, **fields):
         "ElementType": "MET_UCHAR",
         "ElementDataFile": "LOCAL",
     }
-    # ElementDataFile is the last key of a header.
     last = fields.pop("ElementDataFile", header.pop("ElementDataFile"))
     header |= fields
     text = "".join(f"{key} = {value}\n" for key, value in header.items() if value is not None)
@@ -268,7 +267,7 @@ def test_header_that_never_ends(tmp_path):
         ("a.nii", b"abc", "Convert it to .mha"),
     ],
 )
-def test_bad_file(tmp_path, name, content, message):
+def test_file_of_another_kind(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         open_stack(tmp_path / name)

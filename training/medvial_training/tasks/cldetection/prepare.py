@@ -55,6 +55,8 @@ def prepare(
         description: What the data are; goes into the manifest of models trained on them.
         licence: Terms of the data; goes into the manifest of models trained on them.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"Expected at least 1 of --workers, got {workers}.")
     landmark_set = load_landmark_set(model.landmark_set)
     raw = open_source(Path(source), labels, landmark_set)
     _check_out(out, raw)
@@ -64,6 +66,7 @@ def prepare(
     fingerprint = _fingerprint(raw, store, mirrored, model, [vars(fractions), seed, about])
     if _is_done(out, fingerprint, store, raw, mirrored):
         log.info("Everything is prepared in %s already.", out)
+        _report(out, read_json(out / SOURCE))
         return
     _make_films(store, raw, mirrored, workers)
     _finish(out, raw, store, model, fractions, seed, workers, about | {"fingerprint": fingerprint})
@@ -172,10 +175,11 @@ def _finish(
     counts = {split: splits.count(split) for split in SPLITS}
     counts |= {"left_out": len(left_out), "leaking": len(leaking)}
     details = {"films": counts, "left_out": left_out, "leaking": leaking}
-    write_json(out / SOURCE, about | details | {"seed": seed, "fractions": vars(fractions)})
+    about |= details | {"seed": seed, "fractions": vars(fractions), "repeated": len(pairs)}
+    write_json(out / SOURCE, about)
     config = dataclasses.replace(model, mean=mean, std=std)
     write_json(out / CONFIG, dataclasses.asdict(config))
-    _report(out, counts, len(pairs), about["phantom"])
+    _report(out, about)
 
 
 def _write_duplicates(
@@ -213,17 +217,18 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     write_bytes(path, text.getvalue().encode())
 
 
-def _report(out: Path, counts: dict[str, int], pairs: int, phantom: bool) -> None:
+def _report(out: Path, about: dict[str, Any]) -> None:
+    counts = about["films"]
     log.info(
         "%s: %d films to train on, %d to validate, %d to test%s.",
         out,
         *(counts[split] for split in SPLITS),
-        " (phantoms: no clinical meaning)" if phantom else "",
+        " (phantoms: no clinical meaning)" if about["phantom"] else "",
     )
     log.info(
         "%d pairs of films are the same picture; %d films left out so that no split leaks, %d "
         "because they cannot be used (source.json says why).",
-        pairs,
+        about["repeated"],
         counts["leaking"],
         counts["left_out"],
     )
