@@ -1,6 +1,5 @@
 """Training by Lightning: what every task shares."""
 
-import csv
 import logging
 import sys
 from dataclasses import dataclass
@@ -19,14 +18,19 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
-    TQDMProgressBar,
     WeightAveraging,
 )
 from lightning.pytorch.loggers import MLFlowLogger
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from medvial.errors import InputError
+from medvial_training.callbacks import (
+    EpochLog,
+    ProgressBar,
+    SeedEpochs,
+    WholeCheckpoints,
+    moving_average,
+)
 
 log = logging.getLogger(__name__)
 
@@ -119,41 +123,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return iter([(self.epoch, index) for index in order])
 
 
-class EpochLog(Callback):
-    """Writes the epoch's metrics as one row of log.csv."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Append, keeping the rows of earlier epochs when training was resumed."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        if not trainer.progress_bar_callback:
-            log.info("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
-        rows = []
-        if self.path.is_file():
-            with self.path.open(newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
-        columns = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, row])
-
-
-class ProgressBar(TQDMProgressBar):
-    """Lightning's, without the tracker's run id."""
-
-    def get_metrics(self, *arguments: Any) -> dict[str, Any]:
-        """What stands behind the bar."""
-        metrics = super().get_metrics(*arguments)
-        metrics.pop("v_num", None)
-        return metrics
-
-
 def fit_module(
     module: LightningModule,
     data: LightningDataModule,
@@ -213,6 +182,7 @@ def fit_module(
         enable_progress_bar=_progress(args),
         enable_model_summary=False,
         use_distributed_sampler=False,
+        plugins=[WholeCheckpoints()],
         callbacks=[*_callbacks(args, run, monitor, mode), best],
     )
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
@@ -229,31 +199,19 @@ def _callbacks(
         EarlyStopping(monitor, mode=mode, patience=_validations(args), check_finite=True),
         ModelCheckpoint(run / "checkpoints", "last", enable_version_counter=False),
         EpochLog(run / "log.csv"),
+        SeedEpochs(args.seed),
     ]
     if args.mlflow:
         callbacks.append(LearningRateMonitor("epoch"))
     if _progress(args):
         callbacks.append(ProgressBar(refresh_rate=5))
     if args.ema_decay:
-        callbacks.append(WeightAveraging(avg_fn=_moving_average(args.ema_decay)))
+        callbacks.append(WeightAveraging(avg_fn=moving_average(args.ema_decay)))
     return callbacks
 
 
 def _validations(args: FitArgs) -> int:
     return max(1, args.patience // args.validate_every)
-
-
-def _moving_average(decay: float) -> Any:
-    """Exponential moving average whose first steps are averaged evenly.
-
-    Without the warm-up the random initial weights would weigh for 1 / (1 - decay) steps.
-    """
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        n = int(count)
-        return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
-
-    return average
 
 
 def _progress(args: FitArgs) -> bool:
