@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 the library's customary name
 
 from medvial.errors import InputError
-from medvial.stacks import open_stack
+from medvial.stacks import find_image_files, open_stack
 
 RNG = np.random.default_rng(3)
 
@@ -157,3 +157,19 @@ def test_cut_off_image_is_an_error_in_its_place(tmp_path):
     (got,) = read_all(tmp_path / "a.png")
     assert isinstance(got, InputError)
     assert "damaged or cut off" in str(got)
+
+
+def test_find_image_files(tmp_path):
+    for name in ("b.mha", "a.TIF", ".hidden.mha", "c.json", "d.tiff"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in find_image_files(tmp_path)] == ["a.TIF", "b.mha", "d.tiff"]
+
+
+def test_find_image_files_says_what_is_there(tmp_path):
+    with pytest.raises(InputError, match="found nothing"):
+        find_image_files(tmp_path)
+    (tmp_path / "film.dcm").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"film\.dcm"):
+        find_image_files(tmp_path)
+    with pytest.raises(InputError, match="Expected a folder"):
+        find_image_files(tmp_path / "none")
