@@ -7,18 +7,19 @@
 # Everything it makes is below demo/TASK, which is made anew; nothing that git tracks changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-# shellcheck source=setup.sh
-source ./setup.sh
 
 task=${1:-cldetection}
 if [[ $task == -h || $task == --help ]]; then
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
   exit 0
 fi
-if [[ ! -d algorithms/$task || $# -gt 1 ]]; then
-  echo "demo.sh: expected one task of: $(ls -d algorithms/*/ | xargs -n1 basename | xargs), got: $*" >&2
+if [[ ! -f algorithms/$task/process.py || $# -gt 1 ]]; then
+  known=$(cd algorithms && echo */process.py)
+  echo "demo.sh: expected one task of: ${known//\/process.py/}; got: $*" >&2
   exit 2
 fi
+# shellcheck source=setup.sh
+source ./setup.sh
 
 python=.venv/bin/python
 demo=demo/$task

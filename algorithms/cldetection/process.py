@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from medvial.stacks import find_image_files
-
 from medvial.algorithm import Algorithm
 from medvial.cldetection.predictor import Predictor
 from medvial.cldetection.results import (
@@ -14,6 +12,7 @@ from medvial.cldetection.results import (
     read_calibration,
     require_any,
 )
+from medvial.stacks import find_image_files
 
 
 class CephalometricLandmarks(Algorithm):
