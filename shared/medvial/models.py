@@ -74,6 +74,8 @@ class ModelFolder:
             for file in sorted(path.iterdir())
             if file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".part"
         }
+        for name in files:
+            (path / name).chmod(0o644)  # the container's user is not the one who trained
         manifest = Manifest(files=files, **fields)
         write_json(path / MANIFEST, dataclasses.asdict(manifest))
         return cls(path, manifest)
