@@ -20,9 +20,10 @@ class EpochLog(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Append, keeping the rows of earlier epochs when training was resumed."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        if not validated or not trainer.is_global_zero:
             return
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
@@ -39,8 +40,8 @@ class EpochLog(Callback):
             writer.writerows([*rows, row])
 
 
-class SeedEpochs(Callback):
-    """Starts the random numbers of every epoch (dropout) from the seed and the epoch's number.
+class SeedSteps(Callback):
+    """Starts the random numbers of every step (dropout) from the seed and the step's number.
 
     So a resumed run goes on as the uninterrupted one would have.
     """
@@ -48,9 +49,12 @@ class SeedEpochs(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Called by Lightning."""
-        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+        step = trainer.global_step * trainer.world_size + trainer.global_rank
+        torch.manual_seed(self.seed * 1_000_003 + step)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

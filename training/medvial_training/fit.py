@@ -12,7 +12,6 @@ from lightning.pytorch import (
     LightningDataModule,
     LightningModule,
     Trainer,
-    seed_everything,
 )
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -27,7 +26,7 @@ from medvial.errors import InputError
 from medvial_training.callbacks import (
     EpochLog,
     ProgressBar,
-    SeedEpochs,
+    SeedSteps,
     WholeCheckpoints,
     moving_average,
 )
@@ -164,7 +163,6 @@ def fit_module(
             "--resume, choose another --run, or delete the folder."
         )
     checkpoints.mkdir(parents=True, exist_ok=True)
-    seed_everything(args.seed, workers=True, verbose=False)
     best = ModelCheckpoint(
         checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
     )
@@ -197,9 +195,11 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         EarlyStopping(monitor, mode=mode, patience=_validations(args), check_finite=True),
-        ModelCheckpoint(run / "checkpoints", "last", enable_version_counter=False),
+        ModelCheckpoint(
+            run / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
         EpochLog(run / "log.csv"),
-        SeedEpochs(args.seed),
+        SeedSteps(args.seed),
     ]
     if args.mlflow:
         callbacks.append(LearningRateMonitor("epoch"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import seed_everything
 from safetensors.torch import save_file
 
 from medvial.cldetection.config import Config
@@ -47,6 +48,7 @@ def train(
         weights: Model folder whose weights training starts from.
     """
     films = FilmData(data, model, fit, augment)
+    seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LandmarkModule(model, fit)
     if weights is not None:
         _start_from(module, weights)
