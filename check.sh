@@ -27,5 +27,7 @@ $bin/ruff format --check
 $bin/mypy shared training algorithms
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 $bin/shellcheck --external-sources "${scripts[@]}"
-$bin/python -m pytest -q -n 2 -m "not docker and not data and not gpu and not slow"
+# One thread a process: two processes of two threads each wait for one another.
+export OMP_NUM_THREADS=1
+$bin/python -m pytest -q -n 2 --dist loadfile -m "not docker and not data and not gpu and not slow"
 echo "check.sh: all passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

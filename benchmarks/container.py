@@ -19,11 +19,9 @@ from medvial_training.phantoms.cldetection import write_phantoms
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "algorithms" / "cldetection" / "model"
 PROGRAM = (
-    "import resource, runpy, sys\n"
-    "sys.argv = ['process.py']\n"
-    "try: runpy.run_path('process.py', run_name='__main__')\n"
-    "except SystemExit as end: assert not end.code, end.code\n"
-    "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    "import resource, subprocess, sys\n"
+    "subprocess.run([sys.executable, 'process.py'], check=True)\n"
+    "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 )
 
 

@@ -179,7 +179,13 @@ def _parse_manifest(path: Path) -> Manifest:
 def _verify(path: Path, digest: str) -> None:
     if not path.is_file():
         raise InputError(f"Expected {path}, which the manifest lists, got no such file.")
-    got = sha256(path)
+    try:
+        got = sha256(path)
+    except OSError as error:
+        raise InputError(
+            f"Expected to read {path}, got: {error.strerror}. Make the model folder readable for "
+            "the container's user (chmod -R a+rX)."
+        ) from None
     if got != digest:
         raise InputError(
             f"Expected {path} with sha256 {digest[:12]}…, got {got[:12]}…: the file was altered or "
