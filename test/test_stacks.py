@@ -104,6 +104,15 @@ def test_mha_world_of_one_film(tmp_path):
     assert np.array_equal(info.direction, np.eye(3))
 
 
+@pytest.mark.parametrize("key", ["0008|0060", "Patient Name", "Window (centre)", "größe"])
+def test_mha_with_metadata_of_any_key(tmp_path, key):
+    image = sitk.GetImageFromArray(array := pixels(4, 7, 5))
+    image.SetMetaData(key, "DX")
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    assert f"{key} = DX\n".encode() in (tmp_path / "a.mha").read_bytes()
+    np.testing.assert_array_equal(np.stack(read_all(tmp_path / "a.mha")), array)
+
+
 def test_big_endian_and_signed(tmp_path):
     array = pixels(4, 5, 6, dtype=np.uint16) // 2
     big = array.astype(">u2").tobytes()
@@ -263,6 +272,7 @@ def test_header_that_never_ends(tmp_path):
         ("a.mha", b"", "an empty file"),
         ("a.mha", b"These are my notes.\n", "Is it another kind of file"),
         ("a.mha", b"\x00" * 5000, "Is it another kind of file"),
+        ("a.mha", b"colour = red\nElementDataFile = LOCAL\n", "Is it another kind of file"),
         ("a.mhd", b"NDims = 3\n", "expected a file that ends with .mha, .tif"),
         ("a.nii", b"abc", "Convert it to .mha"),
     ],

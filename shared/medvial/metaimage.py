@@ -17,6 +17,19 @@ MAX_SLICE_BYTES = 400 * 1024 * 1024  # 10 times a 16-bit RGB film of 2400 x 2880
 MAX_SLICES = 100_000
 CHANNELS = (1, 3, 4)
 ELEMENT_TYPES = {"MET_UCHAR": np.uint8, "MET_USHORT": np.uint16, "MET_SHORT": np.int16}
+# One of these begins the header, whoever wrote it; further down any key may be a writer's own.
+_FIRST_KEYS: tuple[str, ...] = ("ObjectType", "ObjectSubType", "Comment", "Name", "ID", "ParentID")
+_FIRST_KEYS += (
+    "NDims",
+    "BinaryData",
+    "BinaryDataByteOrderMSB",
+    "ElementByteOrderMSB",
+    "CompressedData",
+)
+_FIRST_KEYS += ("CompressedDataSize", "TransformMatrix", "Rotation", "Orientation", "Offset")
+_FIRST_KEYS += ("Position", "Origin", "CenterOfRotation", "AnatomicalOrientation", "Color")
+_FIRST_KEYS += ("DistanceUnits", "Modality", "DimSize", "HeaderSize", "ElementSpacing")
+_FIRST_KEYS += ("ElementSize", "ElementType", "ElementMin", "ElementMax", "ElementNumberOfChannels")
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_NUMBER_DIGITS = 18  # int() of a longer text is slow, and no size has that many
 
@@ -101,7 +114,8 @@ def _read_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         if not line:
             break
         key, separator, value = line.decode("utf-8", errors="replace").partition("=")
-        if not separator or not key.strip().isidentifier():
+        # Metadata have keys of any form, as `0008|0060` or `Patient Name`.
+        if not separator or (not fields and key.strip() not in _FIRST_KEYS):
             raise InputError(
                 f"{path}: expected a MetaImage header of lines `Key = value`, got "
                 f"{line[:40]!r}. Is it another kind of file?"
