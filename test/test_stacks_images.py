@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 the library's customary name
 
+from medvial import image_headers
 from medvial.errors import InputError
 from medvial.stacks import find_image_files, open_stack
 
@@ -101,6 +102,69 @@ def write_tiff_pages(path, array, **kinds):
         parts.append(struct.pack("<H", len(tags)) + entries + struct.pack("<I", follows))
     path.write_bytes(b"".join(parts) + array.tobytes())
     return path
+
+
+def write_tiff_film(path, array, *more):
+    """An uncompressed TIFF of one grey page; `more` are pairs (tag, value), a RATIONAL if a pair.
+
+    A tag may be given again: it then stands a second time in the directory.
+    """
+    height, width = array.shape
+    tags = [(256, width), (257, height), (258, 8), (262, 1), (273, 0), (279, array.size), *more]
+    values_at = 8 + 2 + len(tags) * 12 + 4
+    rationals = [value for _, value in tags if isinstance(value, tuple)]
+    entries, offset = b"", values_at
+    for tag, value in sorted(tags, key=lambda item: item[0]):  # stable: repeated ones in order
+        if isinstance(value, tuple):
+            entries += struct.pack("<HHII", tag, 5, 1, offset)
+            offset += 8
+        elif tag == 273:
+            entries += struct.pack("<HHII", tag, 4, 1, values_at + 8 * len(rationals))
+        else:
+            entries += struct.pack("<HHIHH", tag, 3, 1, value, 0)
+    data = b"".join(struct.pack("<II", *value) for value in rationals) + array.tobytes()
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    path.write_bytes(head + entries + bytes(4) + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([(282, (300, 1)), (283, (300, 2)), (296, 2)], (25.4 / 300, 25.4 / 150)),
+        ([(282, (100, 1)), (283, (80, 1)), (296, 3)], (0.1, 0.125)),
+        ([(282, (100, 1)), (283, (80, 1)), (296, 1)], (1, 1)),
+        ([(282, (100, 1)), (283, (80, 1))], (1, 1)),
+        ([(282, (100, 1)), (296, 3)], (1, 1)),
+        ([(282, (0, 1)), (283, (0, 1)), (296, 3)], (1, 1)),
+        ([], (1, 1)),
+    ],
+)
+def test_tiff_spacing_equals_what_simpleitk_reads(tmp_path, tags, expected):
+    path = write_tiff_film(tmp_path / "film.tif", pixels(7, 5), *tags)
+    info = open_stack(path).info
+    assert info.spacing_mm == pytest.approx((*expected, 1.0))
+    assert info.spacing_mm[:2] == pytest.approx(sitk.ReadImage(str(path)).GetSpacing())
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 7, 5)])
+def test_tiff_spacing_that_simpleitk_wrote(tmp_path, shape):
+    image = sitk.GetImageFromArray(pixels(*shape))
+    image.SetSpacing((0.1, 0.125, 1.0)[: len(shape)])
+    sitk.WriteImage(image, str(tmp_path / "film.tif"))
+    assert open_stack(tmp_path / "film.tif").info.spacing_mm == pytest.approx((0.1, 0.125, 1.0))
+
+
+def test_repeated_tiff_tag_is_read_once(tmp_path, monkeypatch):
+    array = pixels(7, 5)
+    path = write_tiff_film(tmp_path / "film.tif", array, *[(257, 3)] * 50, (296, 2))
+    read = []
+    values = image_headers._values
+    monkeypatch.setattr(
+        image_headers, "_values", lambda *field: read.append(field) or values(*field)
+    )
+    assert open_stack(path).info.height == 7
+    assert len(read) == 7
 
 
 def test_truncated_tiff_keeps_its_whole_pages(tmp_path):

@@ -14,11 +14,14 @@ import numpy as np
 from medvial.errors import InputError
 from medvial.metaimage import MAX_SLICES
 
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, LONG8
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 16: "Q"}  # BYTE, SHORT, LONG, RATIONAL, LONG8
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 262, 277
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_UNIT_MM = {2: 25.4, 3: 10.0}  # inch, centimetre; 1 is a ratio without a unit
 _BLOCKS = ((273, 279), (324, 325))  # offsets and byte counts: of strips, of tiles
 _MAX_BLOCKS = 1_000_000
 _TAGS = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, *_BLOCKS[0], *_BLOCKS[1]}
+_TAGS |= {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT}
 _PALETTE = 3
 _REDUCED_OR_MASK = 0b101  # a pyramid's smaller copy, a transparency mask
 
@@ -37,6 +40,8 @@ class TiffPage:
     dtype: np.dtype[Any]
     pixels_end: int
     """Byte of the file where the last of its pixels ends."""
+    spacing_mm: tuple[float, float]
+    """(x, y) of a pixel; 1.0 where the file does not give both, and their unit."""
 
 
 def read_tiff_pages(path: Path) -> list[TiffPage]:
@@ -77,7 +82,10 @@ def _walk(file: BinaryIO, path: Path) -> list[TiffPage]:
             raise InputError(f"{path}: expected a TIFF directory, got one of {entries} entries.")
         fields = [_unpack(file, entry_format) for _ in range(entries)]
         (offset,) = _unpack(file, next_format)
-        tags = {tag: _values(file, order, *rest) for tag, *rest in fields if tag in _TAGS}
+        tags: dict[int, tuple[int, ...]] = {}
+        for tag, *rest in fields:
+            if tag in _TAGS and tag not in tags:  # a repeated one would be read over and over
+                tags[tag] = _values(file, order, *rest)
         if not tags.get(_SUBFILE, (0,))[0] & _REDUCED_OR_MASK:
             pages.append(_page(len(seen) - 1, tags, path))
     return pages
@@ -97,11 +105,11 @@ def _tiff_start(file: BinaryIO, path: Path) -> tuple[str, bool, int]:
 
 
 def _values(file: BinaryIO, order: str, kind: int, count: int, inline: bytes) -> tuple[int, ...]:
-    """The numbers of a field, which follow it or lie elsewhere in the file."""
+    """The numbers of a field, which follow it or lie elsewhere in the file; two a RATIONAL."""
     letter = _TIFF_TYPES.get(kind)
     if letter is None or not 0 < count <= _MAX_BLOCKS:
         return (0,)
-    form = f"{order}{count}{letter}"
+    form = f"{order}{count * len(letter)}{letter[0]}"
     if struct.calcsize(form) > len(inline):
         file.seek(struct.unpack(f"{order}{'Q' if len(inline) == 8 else 'I'}", inline)[0])
         return _unpack(file, form)
@@ -128,7 +136,20 @@ def _page(index: int, tags: dict[int, tuple[int, ...]], path: Path) -> TiffPage:
         for offsets, sizes in _BLOCKS
         for offset, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False)
     ]
-    return TiffPage(index, height, width, channels, dtype, max(ends, default=0))
+    end = max(ends, default=0)
+    return TiffPage(index, height, width, channels, dtype, end, _tiff_spacing(tags))
+
+
+def _tiff_spacing(tags: dict[int, tuple[int, ...]]) -> tuple[float, float]:
+    """Millimetres a pixel along x and y, from the pixels per unit (TIFF 6.0, section 8).
+
+    Both are 1.0 unless both resolutions and a unit of length are given, as in SimpleITK.
+    """
+    unit_mm = _UNIT_MM.get(tags.get(_RESOLUTION_UNIT, (1,))[0])
+    x, y = (tags.get(tag, ()) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+    if unit_mm is None or len(x) != 2 or len(y) != 2 or 0 in (*x, *y):
+        return 1.0, 1.0
+    return unit_mm * x[1] / x[0], unit_mm * y[1] / y[0]
 
 
 def _unpack(file: BinaryIO, form: str) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Stacks of films, slice by slice: memory does not grow with the number of slices."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,7 @@ class StackInfo:
     dtype: np.dtype[Any]
     """uint8 or uint16: what the slices come as."""
     spacing_mm: Vector
-    """(x, y, z); 1.0 where the file says nothing, as always for .tif, .png, .jpg and .bmp."""
+    """(x, y, z); 1.0 where the file says nothing, as always for .png, .jpg, .bmp and z of .tif."""
     origin_mm: Vector
     """World coordinates (x, y, z) of the centre of the first pixel of the first slice."""
     direction: tuple[Vector, Vector, Vector]
@@ -206,6 +206,7 @@ def _open_tiff(path: Path) -> ImageStack:
     first = pages[0]
     check_slice_size(path, first.height, first.width, first.channels, first.dtype.itemsize)
     info = _plain_info(path, len(pages), first.height, first.width, first.channels, first.dtype)
+    info = replace(info, spacing_mm=(*first.spacing_mm, 1.0))
 
     def read() -> Generator[Slice, None, None]:
         for number, page in enumerate(pages, start=1):
