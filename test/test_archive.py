@@ -105,6 +105,35 @@ def test_a_defect_of_an_image_is_named(tmp_path, arguments, message):
         check_image(write_image(tmp_path / "x.tar.gz", **arguments))
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        *(["x"], [None], "x", 3, {"Config": "c"}, [{}], [{"Config": "c"}], [{"Layers": []}]),
+        [{"Config": 3, "Layers": []}],
+        [{"Config": "c", "Layers": [3]}],
+        [{"Config": "c", "Layers": [], "RepoTags": "x"}],
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(tmp_path, manifest):
+    path = write_tar(tmp_path / "x.tar.gz", [("manifest.json", json.dumps(manifest).encode())])
+    with pytest.raises(InputError, match="list of objects with Config and Layers, got"):
+        check_image(path)
+
+
+@pytest.mark.parametrize("config", [b"[]", b"3", b"null"])
+def test_a_configuration_that_is_no_object_is_refused(tmp_path, config):
+    with pytest.raises(InputError, match="Expected a JSON object in"):
+        check_image(write_image(tmp_path / "x.tar.gz", config))
+
+
+@pytest.mark.parametrize(
+    "config", [image_config(Labels=["x"]), b'{"os": "linux", "architecture": "amd64", "config": 3}']
+)
+def test_settings_that_are_no_objects_are_refused(tmp_path, config):
+    with pytest.raises(InputError, match="Expected config and its Labels"):
+        check_image(write_image(tmp_path / "x.tar.gz", config))
+
+
 @pytest.mark.parametrize("check", [check_image, check_model])
 def test_an_incomplete_archive_is_refused(tmp_path, check):
     path = tmp_path / "x.tar.gz"
@@ -139,6 +168,8 @@ def test_a_good_model(tmp_path, prefix):
         ({"prefix": "model/"}, r"Expected manifest\.json at the top.*tar -C model"),
         ({"changes": {"manifest.json": None}}, r"Expected manifest\.json at the top"),
         ({"changes": {"manifest.json": b"{"}}, r"Expected JSON in manifest\.json"),
+        ({"changes": {"manifest.json": b"[1]"}}, r"Expected a JSON object in manifest\.json"),
+        ({"changes": {"manifest.json": b'{"files": [1]}'}}, r"Expected files in manifest\.json"),
         ({"changes": {"model.onnx": None}}, r"missing: \['model\.onnx'\], not listed: none"),
         ({"changes": {"a.txt": b""}}, r"missing: none, not listed: \['a\.txt'\]"),
         ({"changes": {"model.onnx": b"WEIGHTS"}}, r"got others for \['model\.onnx'\].*step 4"),

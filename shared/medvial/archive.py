@@ -74,9 +74,11 @@ def check_image(path: Path) -> ImageArchive:
     missing = [layer for layer in entry["Layers"] if layer not in sizes]
     if missing:
         raise InputError(f"Expected every layer in {path}, got none of {missing}. Export again.")
-    image = _parse_json(metadata[name], name, path)
+    image = _parse_object(metadata[name], name, path)
     _check_platform(image, path)
     settings = image.get("config") or {}
+    if not isinstance(settings, dict) or not isinstance(settings.get("Labels") or {}, dict):
+        raise InputError(f"Expected config and its Labels in {name} of {path} to be objects.")
     return ImageArchive(
         tag=str((entry.get("RepoTags") or ["untagged"])[0]),
         image_id=image_id,
@@ -115,8 +117,11 @@ def check_model(path: Path) -> ModelArchive:
             f"Expected {MANIFEST} at the top of {path}, got {sorted(digests) or 'nothing'}. "
             "Pack the folder's content, not the folder: tar -C model -czf model.tar.gz ."
         )
-    declared = _parse_json(manifest, MANIFEST, path)
-    _check_digests(declared.get("files") or {}, digests, path)
+    declared = _parse_object(manifest, MANIFEST, path)
+    files = declared.get("files") or {}
+    if not isinstance(files, dict):
+        raise InputError(f"Expected files in {MANIFEST} of {path} to be an object, got {files!r}.")
+    _check_digests(files, digests, path)
     return ModelArchive(task=str(declared.get("task")), files=sizes)
 
 
@@ -170,6 +175,11 @@ def _only_image(metadata: dict[str, bytes], path: Path) -> dict[str, Any]:
     if "manifest.json" not in metadata:
         raise InputError(f"Expected what `docker save` writes in {path}, got no manifest.json.")
     entries = _parse_json(metadata["manifest.json"], "manifest.json", path)
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        raise InputError(
+            f"Expected manifest.json of {path} to be a list of objects with Config and Layers, got "
+            f"{str(entries)[:60]}. Export it again."
+        )
     if len(entries) != 1:
         tags = [entry.get("RepoTags") for entry in entries]
         raise InputError(
@@ -177,6 +187,16 @@ def _only_image(metadata: dict[str, bytes], path: Path) -> dict[str, Any]:
             "Save it by its name and tag: docker save NAME:TAG"
         )
     return dict(entries[0])
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("Config"), str):
+        return False
+    layers, tags = entry.get("Layers"), entry.get("RepoTags") or []
+    return all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in (layers, tags)
+    )
 
 
 def _check_platform(image: dict[str, Any], path: Path) -> None:
@@ -240,6 +260,13 @@ def _parse_json(content: bytes, name: str, path: Path) -> Any:
         return json.loads(content)
     except ValueError as error:
         raise InputError(f"Expected JSON in {name} of {path}, got: {error}.") from None
+
+
+def _parse_object(content: bytes, name: str, path: Path) -> dict[str, Any]:
+    value = _parse_json(content, name, path)
+    if not isinstance(value, dict):
+        raise InputError(f"Expected a JSON object in {name} of {path}, got {str(value)[:60]}.")
+    return value
 
 
 def _image_report(path: Path, image: ImageArchive) -> list[str]:
