@@ -1,6 +1,7 @@
 """The model folder: sealed, verified, loaded."""
 
 import json
+import os
 
 import pytest
 
@@ -64,6 +65,30 @@ def test_files_that_no_backend_reads_are_named(tmp_path):
     opened = ModelFolder.seal(tmp_path, task="cldetection", config={})
     with pytest.raises(InputError, match=r"Expected model\.onnx with ONNX Runtime, or"):
         load_network(opened, lambda: None)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_not_used(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"] = {}
+    write_json(folder / MANIFEST, manifest)
+    opened = ModelFolder.open(folder, task="cldetection")
+    with pytest.raises(InputError, match=r"Expected model\.onnx with ONNX Runtime, or"):
+        load_network(opened, lambda: None)
+    with pytest.raises(InputError, match=r"Expected notes\.json in .*, got no such entry"):
+        opened.read_json("notes.json")
+
+
+def test_a_strict_umask_does_not_lock_the_container_out(tmp_path):
+    old = os.umask(0o077)
+    try:
+        target = tmp_path / "model"
+        target.mkdir()
+        (target / "model.onnx").write_bytes(b"weights")
+        ModelFolder.seal(target, task="cldetection", config={})
+    finally:
+        os.umask(old)
+    assert target.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in target.iterdir()} == {0o644}
 
 
 def test_an_unknown_backend_is_refused(folder, monkeypatch):

@@ -144,6 +144,17 @@ def test_a_truncated_stack_gives_the_slices_that_are_whole(case, heads):
     assert "slice 3" in images[2]["reason"]
 
 
+def test_a_broken_file_says_so_and_loses_no_other(case, heads):
+    write(case.images / "a.mha", heads[0][0])
+    write(case.images / "c.mha", heads[1][0])
+    (case.images / "b.mha").write_bytes((case.images / "a.mha").read_bytes()[:90_000])
+    points, images = case.results()
+    assert_close(of_image(points, 1), heads[0][1])
+    assert_close(of_image(points, 3), heads[1][1])
+    assert images[1]["status"] == "failed"
+    assert "b.mha" in images[1]["reason"]
+
+
 def test_a_case_without_any_film_fails_with_the_reasons(case):
     write(case.images / "s.mha", np.zeros((2, 90, 80), np.uint8))
     message = case.failure()

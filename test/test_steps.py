@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from medvial.outputs import read_json
+from medvial.cldetection.landmarks import load_landmark_set
+from medvial.outputs import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -70,6 +71,7 @@ def test_step2_leaves_exactly_its_files(run):
         "model/manifest.json",
         "model/model.safetensors",
         "model/postprocess.json",
+        "settings.json",
     ]
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -122,6 +124,35 @@ def test_a_killed_and_resumed_run_ends_as_the_uninterrupted_one(data):
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, rtol=0, atol=0, msg=name)
     assert (resumed / "log.csv").read_text() == (whole / "log.csv").read_text()
+
+
+def test_a_run_resumes_with_its_own_options_only(run, data):
+    options = [f"--data={data}", f"--run={run}", *FIT, "--resume"]
+    result = step(2, *options, "--fit.max_epochs=9", "--model.widths=[4,6,8,12]")
+    assert result.returncode == 1
+    assert "fit.max_epochs 3 there, 9 here; model.widths [4, 6, 8, 8] there" in result.stderr
+    settings = run / "settings.json"
+    assert f"--config {settings}" in result.stderr
+    done(step(2, f"--config={settings}", f"--run={run}", "--resume"))
+
+
+def test_ones_own_landmark_set_goes_along(data, tmp_path):
+    symbols = load_landmark_set("cl-38").symbols
+    own = {"name": "mine", "source": "a test", "landmarks": []}
+    own["landmarks"] = [{"symbol": f"{s}-", "title": s} for s in symbols]
+    write_json(tmp_path / "own.json", own)
+    phantoms = data.parent / "phantoms"
+    mine = [*SMALL, f"--model.landmark_set={tmp_path / 'own.json'}"]
+    done(step(1, f"--source={phantoms}", f"--out={tmp_path / 'data'}", *mine))
+    (tmp_path / "own.json").unlink()
+    fit = [*FIT, "--fit.max_epochs=1"]
+    done(step(2, f"--data={tmp_path / 'data'}", f"--run={tmp_path / 'run'}", *fit))
+    manifest = (tmp_path / "run" / "model" / "manifest.json").read_text()
+    assert json.loads(manifest)["config"]["landmark_set"] == "mine"
+    assert str(tmp_path) not in manifest
+    out = f"--out={tmp_path / 'test'}"
+    done(step(3, f"--data={tmp_path / 'data'}", f"--model={tmp_path / 'run' / 'model'}", out))
+    assert "S-" in (tmp_path / "test" / "per_landmark.csv").read_text()
 
 
 def test_training_stops_early_when_validation_no_longer_improves(data):
@@ -190,6 +221,7 @@ def test_both_backends_give_the_expected_output(algorithm, backend, tmp_path):
         (2, ["--data=nowhere"], "Expected prepared data in nowhere, got no config.json"),
         (2, ["--fit.max_epochs=0"], "Expected max_epochs of at least 1, got 0"),
         (2, ["--model.height=100"], "Expected height to be a positive multiple of 64"),
+        (2, ["--model.heatmap=sigmoid"], "for imported weights only"),
         (3, ["--model=nowhere"], "Expected a model folder with manifest.json at nowhere"),
         (4, ["--run=nowhere"], "Expected a model folder with manifest.json at nowhere"),
     ],

@@ -78,6 +78,8 @@ class ModelFolder:
             (path / name).chmod(0o644)  # the container's user is not the one who trained
         manifest = Manifest(files=files, **fields)
         write_json(path / MANIFEST, dataclasses.asdict(manifest))
+        (path / MANIFEST).chmod(0o644)
+        path.chmod(0o755)
         return cls(path, manifest)
 
     def config(self, config_type: type[ConfigT]) -> ConfigT:
@@ -89,7 +91,13 @@ class ModelFolder:
         return config_from_dict(config_type, self.manifest.config, where=self.path / MANIFEST)
 
     def read_json(self, name: str) -> Any:
-        """A JSON file of the folder."""
+        """A JSON file that the manifest lists.
+
+        Raises:
+            InputError: It is not listed, hence not verified.
+        """
+        if name not in self.manifest.files:
+            raise InputError(f"Expected {name} in {self.path / MANIFEST}, got no such entry.")
         return read_json(self.path / name)
 
 
@@ -119,8 +127,8 @@ def load_network(folder: ModelFolder, build_model: Callable[[], Any]) -> Network
         InputError: No backend is installed for the files that the folder holds.
     """
     usable = {
-        "onnx": (folder.path / ONNX).is_file() and _installed("onnxruntime"),
-        "torch": (folder.path / SAFETENSORS).is_file() and _installed("torch"),
+        "onnx": ONNX in folder.manifest.files and _installed("onnxruntime"),
+        "torch": SAFETENSORS in folder.manifest.files and _installed("torch"),
     }
     choice = os.environ.get(BACKEND_VARIABLE, "")
     if choice not in ("", *usable):

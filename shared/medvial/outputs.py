@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             f"Expected to write {path}, got: {error.strerror or error}. Check the folder's "
             "permissions and free space."
         ) from None
+
+
+def replace_folder(part: Path, target: Path) -> None:
+    """Move a finished folder to its place; what was there is kept until the new one is."""
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    part.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

@@ -1,6 +1,7 @@
 """What happens beside the training steps: logs, checkpoints, averages, seeds."""
 
 import csv
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
+
+from medvial.outputs import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,11 @@ class EpochLog(Callback):
             with self.path.open(newline="") as file:
                 rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
         columns = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, row])
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+        write_bytes(self.path, table.getvalue().encode())
 
 
 class SeedSteps(Callback):

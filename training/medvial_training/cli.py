@@ -86,8 +86,12 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 
 def _with_values(arguments: list[str], parser: ArgumentParser) -> list[str]:
     """Let a switch stand alone: `--resume` for `--resume true`."""
-    defaults = parser.get_defaults().as_flat()
-    switches = {f"--{name}" for name, value in vars(defaults).items() if isinstance(value, bool)}
+    switches = {
+        option
+        for action in parser._actions
+        if "bool" in str(getattr(action, "_typehint", ""))
+        for option in action.option_strings
+    }
     result: list[str] = []
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
         result.append(argument)

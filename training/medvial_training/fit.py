@@ -1,5 +1,6 @@
 """Training by Lightning: what every task shares."""
 
+import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from torch.utils.data import Sampler
 
 from medvial.errors import InputError
+from medvial.outputs import read_json, write_json
 from medvial_training.callbacks import (
     EpochLog,
     ProgressBar,
@@ -32,6 +34,14 @@ from medvial_training.callbacks import (
 )
 
 log = logging.getLogger(__name__)
+
+FREE_ON_RESUME = {  # what does not change the result
+    "fit.patience",
+    "fit.workers",
+    "fit.mlflow",
+    "fit.tracking_uri",
+    "fit.progress",
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,6 @@ class FitArgs:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device to train on."""
 
-    devices: int = 1
-    """GPUs, or processes on the CPU."""
-
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """Arithmetic of training; auto takes bfloat16 where the device computes in it, half precision
     on an older GPU, else single."""
@@ -90,7 +97,7 @@ class FitArgs:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        for name in ("max_epochs", "patience", "batch_size", "validate_every", "devices"):
+        for name in ("max_epochs", "patience", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:
@@ -140,18 +147,20 @@ def fit_module(
         module: Logs `monitor` in validation.
         data: Gives the training and validation loaders.
         args: How to train.
-        run: Folder of the run; gets checkpoints/best.ckpt, checkpoints/last.ckpt and log.csv.
+        run: Folder of the run; gets checkpoints/best.ckpt, checkpoints/last.ckpt, log.csv and
+            settings.json.
         task: Name of the MLflow experiment.
         monitor: Metric that early stopping and the best checkpoint go by.
         mode: Whether a small or a large value of it is good.
         resume: Go on from checkpoints/last.ckpt.
-        parameters: What MLflow notes of the run.
+        parameters: The options of the run, kept in settings.json and noted by MLflow.
 
     Returns:
         Path of the best checkpoint.
 
     Raises:
-        InputError: There is nothing to resume, or something to overwrite.
+        InputError: There is nothing to resume, other options to resume with, or something to
+            overwrite.
     """
     checkpoints = run / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -163,6 +172,7 @@ def fit_module(
             "--resume, choose another --run, or delete the folder."
         )
     checkpoints.mkdir(parents=True, exist_ok=True)
+    _keep_settings(run / "settings.json", parameters, resume=resume)
     best = ModelCheckpoint(
         checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
     )
@@ -170,7 +180,7 @@ def fit_module(
         default_root_dir=run,
         max_epochs=args.max_epochs,
         accelerator=args.accelerator,
-        devices=args.devices,
+        devices=1,
         precision=_precision(args),
         gradient_clip_val=args.gradient_clip or None,
         check_val_every_n_epoch=args.validate_every,
@@ -188,6 +198,34 @@ def fit_module(
         raise InputError(f"Training ended before its first validation; no model is in {run}.")
     log.info("Best %s: %.4f", monitor, float(best.best_model_score or float("nan")))
     return Path(best.best_model_path)
+
+
+def _keep_settings(path: Path, parameters: dict[str, Any], *, resume: bool) -> None:
+    """Note the run's options, in the form that --config reads; or compare them on resuming."""
+    options = json.loads(json.dumps(parameters))  # tuples as JSON has them
+    if not resume:
+        write_json(path, options)
+        return
+    before, now = _flat(read_json(path)), _flat(options)
+    changed = [
+        f"{name} {before.get(name)} there, {now.get(name)} here"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and name not in FREE_ON_RESUME
+    ]
+    if changed:
+        raise InputError(
+            f"Expected to resume with the options of {path}, got {'; '.join(changed)}. "
+            f"Give them by --config {path}."
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by dotted name."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        result |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return result
 
 
 def _callbacks(

@@ -14,7 +14,7 @@ class Config:
     """
 
     landmark_set: str = "cl-38"
-    """Name of a landmark set: isbi-19, cl-38, cl-53."""
+    """Landmark set: isbi-19, cl-38, cl-53, or, for step 1, the path of a .json file of your own."""
 
     height: int = 704
     """Height of the network input, in pixels; a multiple of what the network halves, 64 by
@@ -49,11 +49,11 @@ class Config:
 
     heatmap: Literal["softmax", "sigmoid"] = "softmax"
     """What the network's output means: logits of one spatial distribution per landmark, or of an
-    independent heatmap value per pixel (the CL-Detection 2023 baseline)."""
+    independent heatmap value per pixel (imported CL-Detection 2023 weights only)."""
 
     half_pixel_centres: bool = True
     """Whether a landmark moves with the film's pixel centres when it is resized; False multiplies
-    its coordinates by the scale alone (the CL-Detection 2023 baseline)."""
+    its coordinates by the scale alone (imported CL-Detection 2023 weights only)."""
 
     sigma_px: float = 2.5
     """Standard deviation of the Gaussian training target, in heatmap pixels."""

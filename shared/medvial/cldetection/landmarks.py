@@ -8,6 +8,8 @@ from typing import Any
 from medvial.errors import InputError
 from medvial.outputs import read_json
 
+_ADOPTED: dict[str, "LandmarkSet"] = {}
+
 SHIPPED = Path(__file__).with_name("landmark_sets")
 
 GROUPS = ("skull", "tooth", "soft", "vertebra", "ruler", "other")
@@ -88,8 +90,29 @@ def load_landmark_set(name: str) -> LandmarkSet:
     Raises:
         InputError: No such set or file, or the file is not of that form.
     """
+    if name in _ADOPTED:
+        return _ADOPTED[name]
     path = landmark_set_path(name)
     return _parse(read_json(path), path)
+
+
+def adopt_landmark_set(path: Path) -> LandmarkSet:
+    """Make the set of a data or model folder known by its name, while the program runs.
+
+    So a configuration holds a set's name, never a path, and works where the folder is.
+
+    Raises:
+        InputError: Another set of the same name is known, or the file is not of the form.
+    """
+    own = _parse(read_json(path), path)
+    known = own.name in _ADOPTED or own.name in landmark_set_names()
+    if known and load_landmark_set(own.name).symbols != own.symbols:
+        raise InputError(
+            f"Expected the landmarks of the set {own.name} in {path}, got others: give your own "
+            "set another name."
+        )
+    _ADOPTED[own.name] = own
+    return own
 
 
 def landmark_set_path(name: str) -> Path:

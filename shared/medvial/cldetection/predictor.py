@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import LandmarkSet, load_landmark_set
+from medvial.cldetection.landmarks import LandmarkSet, adopt_landmark_set
 from medvial.cldetection.postprocess import Film, Learned, postprocess
 from medvial.cldetection.preprocess import Geometry, preprocess, to_tensor
 from medvial.models import ModelFolder, load_network
@@ -29,8 +29,8 @@ class Predictor:
         folder = ModelFolder.open(model_folder, task=TASK)
         self.manifest = folder.manifest
         self.config: Config = folder.config(Config)
-        self._landmarks = str(folder.path / LANDMARKS)  # the set's own file may not be here
-        self.landmark_set: LandmarkSet = load_landmark_set(self._landmarks)
+        folder.read_json(LANDMARKS)  # listed, hence verified
+        self.landmark_set: LandmarkSet = adopt_landmark_set(folder.path / LANDMARKS)
         self.learned = Learned.from_dict(folder.read_json("postprocess.json"))
         self._network = load_network(folder, self._build)
 
@@ -57,9 +57,22 @@ class Predictor:
     def _predict(self, grey: NDArray[np.uint8], geometry: Geometry, *, mirrored: bool) -> Film:
         seen = np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
         heatmaps = self._network(to_tensor(seen, self.config)[None])[0]  # (L, h, w)
-        return postprocess(heatmaps, geometry, self.config, self.learned, mirrored=mirrored)
+        film = postprocess(heatmaps, geometry, self.config, self.learned, mirrored=mirrored)
+        return _swap_sides(film, self.landmark_set) if mirrored else film
 
     def _build(self) -> Any:
         from medvial.cldetection.model import build_model  # torch is absent from slim images
 
-        return build_model(dataclasses.replace(self.config, landmark_set=self._landmarks))
+        return build_model(self.config)
+
+
+def _swap_sides(film: Film, landmark_set: LandmarkSet) -> Film:
+    """Landmarks of a mirrored film under the names they have in the film as it is."""
+    order = list(landmark_set.mirror)
+    return dataclasses.replace(
+        film,
+        points=film.points[order],
+        probability=None if film.probability is None else film.probability[order],
+        corrected=film.corrected[order],
+        features=film.features[order],
+    )

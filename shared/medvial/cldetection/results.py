@@ -30,7 +30,8 @@ class ImageResult:
     """1-based, counted on across the case's files."""
     slice_index: int
     """0-based, within its file."""
-    stack: StackInfo
+    stack: StackInfo | None
+    """The file's header; None where the file could not be opened."""
     mm_per_px: float | None
     film: Film | None
     reason: str | None = None
@@ -42,7 +43,8 @@ def predict_files(
 ) -> Iterator[ImageResult]:
     """Predict every image of some files, one at a time; memory does not grow with their number.
 
-    An image that holds no film gives a result with a reason, and the others go on.
+    An image that holds no film gives a result with a reason, and the others go on. A file that
+    cannot be opened counts as one image: how many it held is not known.
 
     Args:
         predictor: The model.
@@ -51,28 +53,39 @@ def predict_files(
             files' headers where they are plausible for an X-ray.
 
     Raises:
-        InputError: A file is no image, or the number of calibrations is not that of the images.
+        InputError: The number of calibrations is not that of the images.
     """
     number = 0
-    for path in paths:
-        with open_stack(path) as stack:
-            for index, image in enumerate(stack):
-                number += 1
-                film, reason = None, None
-                try:
-                    if isinstance(image, InputError):
-                        raise image
-                    film = predictor(image)
-                except InputError as error:
-                    reason = str(error)
-                    log.info("Image %d gives no landmarks: %s", number, reason)
-                scale = _calibration(stack.info, mm_per_px, number)
-                yield ImageResult(number, index, stack.info, scale, film, reason)
+    for index, info, image in _images(paths):
+        number += 1
+        film, reason = None, None
+        try:
+            if isinstance(image, InputError):
+                raise image
+            film = predictor(image)
+        except InputError as error:
+            reason = str(error)
+            log.info("Image %d gives no landmarks: %s", number, reason)
+        scale = _calibration(info, mm_per_px, number)
+        yield ImageResult(number, index, info, scale, film, reason)
     if mm_per_px is not None and len(mm_per_px) not in (1, number):
         raise InputError(
             f"Expected one calibration in mm per pixel for all or for each of {number} images, "
             f"got {len(mm_per_px)}."
         )
+
+
+def _images(paths: list[Path]) -> Iterator[tuple[int, StackInfo | None, Any]]:
+    """Slice index, header, and pixels or the error in their place, of every image."""
+    for path in paths:
+        try:
+            stack = open_stack(path)
+        except InputError as error:
+            yield 0, None, error
+            continue
+        with stack:
+            for index, image in enumerate(stack):
+                yield index, stack.info, image
 
 
 def read_calibration(path: Path | None) -> list[float] | None:
@@ -173,6 +186,7 @@ def _coordinates(result: ImageResult, point: Any, config: Config) -> list[float]
     if config.coordinates == "pixel-stack":
         return [round(x, 3), round(y, 3), result.number]
     stack = result.stack
+    assert stack is not None  # an image with a film has a header
     index = np.array([x, y, float(result.slice_index)]) * np.array(stack.spacing_mm)
     world = np.array(stack.origin_mm) + np.array(stack.direction) @ index
     if stack.count == 1:
@@ -180,9 +194,11 @@ def _coordinates(result: ImageResult, point: Any, config: Config) -> list[float]
     return [round(float(v), 3) for v in world]
 
 
-def _calibration(stack: StackInfo, given: list[float] | None, number: int) -> float | None:
+def _calibration(stack: StackInfo | None, given: list[float] | None, number: int) -> float | None:
     if given is not None:
         return given[0] if len(given) == 1 else given[min(number, len(given)) - 1]
+    if stack is None:
+        return None
     x, y = stack.spacing_mm[:2]
     low, high = PLAUSIBLE_MM_PER_PX
     return x if low <= x <= high and abs(x - y) <= 1e-3 * x else None

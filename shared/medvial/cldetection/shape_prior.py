@@ -106,7 +106,7 @@ class ShapePrior:
         turn = similarity.rotation / similarity.scale
         return ShapeCheck(
             distance=distance,
-            outlier=~inlier | (distance > self.limit),
+            outlier=distance > self.limit,
             expected=similarity.invert(expected),
             expected_covariance=turn.T @ covariance @ turn,
         )

@@ -10,10 +10,12 @@ import numpy as np
 from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import adopt_landmark_set
 from medvial.cldetection.model import build_model
 from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.models import ONNX, SAFETENSORS, ModelFolder
+from medvial.outputs import replace_folder
 from medvial_training.expected_output import write_expected_output
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import write_test_stack
@@ -54,7 +56,8 @@ def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> 
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder.path, part)
-    net = build_model(dataclasses.replace(config, landmark_set=str(part / LANDMARKS)))
+    adopt_landmark_set(part / LANDMARKS)
+    net = build_model(config)
     net.load_state_dict(load_file(part / SAFETENSORS))
     shape = (1, config.channels, config.height, config.width)
     example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -67,6 +70,5 @@ def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> 
         training=manifest.training,
         metrics=manifest.metrics,
     )
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    replace_folder(part, target)
     log.info("Model folder: %s", target)

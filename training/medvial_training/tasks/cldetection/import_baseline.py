@@ -32,7 +32,7 @@ from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder, sha256
-from medvial.outputs import write_json
+from medvial.outputs import replace_folder, write_json
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ def import_baseline(weights: Path, out: Path = Path("runs/baseline")) -> None:
         "imported_sha256": sha256(weights),
     }
     ModelFolder.seal(part, task=TASK, config=dataclasses.asdict(config), training=training)
-    shutil.rmtree(out / "model", ignore_errors=True)
-    part.rename(out / "model")
+    replace_folder(part, out / "model")
     log.info("Model folder: %s", out / "model")
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import LandmarkSet, load_landmark_set
+from medvial.cldetection.landmarks import LandmarkSet, landmark_set_path, load_landmark_set
+from medvial.cldetection.predictor import LANDMARKS
 from medvial.errors import InputError
 from medvial.outputs import read_json, write_bytes, write_json
 from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
@@ -51,13 +52,15 @@ def prepare(
         model: landmark_set, height, width and fit are used here; mean and std are measured.
         fractions: Shares of validation and test, where the data bring no split.
         seed: Of the split.
-        workers: Threads that resize films; one per core if not given.
+        workers: Threads that resize films; one per core, 4 at most, if not given.
         description: What the data are; goes into the manifest of models trained on them.
         licence: Terms of the data; goes into the manifest of models trained on them.
     """
     if workers is not None and workers < 1:
         raise InputError(f"Expected at least 1 of --workers, got {workers}.")
     landmark_set = load_landmark_set(model.landmark_set)
+    landmarks = landmark_set_path(model.landmark_set).read_bytes()
+    model = dataclasses.replace(model, landmark_set=landmark_set.name)
     raw = open_source(Path(source), labels, landmark_set)
     _check_out(out, raw)
     about = _about(Path(source), raw, description, licence)
@@ -69,6 +72,7 @@ def prepare(
         _report(out, read_json(out / SOURCE))
         return
     _make_films(store, raw, mirrored, workers)
+    write_bytes(out / LANDMARKS, landmarks)
     _finish(out, raw, store, model, fractions, seed, workers, about | {"fingerprint": fingerprint})
 
 

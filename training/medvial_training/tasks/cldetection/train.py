@@ -12,11 +12,11 @@ from lightning.pytorch import seed_everything
 from safetensors.torch import save_file
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import landmark_set_path
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
+from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
-from medvial.outputs import write_json
+from medvial.outputs import replace_folder, write_json
 from medvial_training.fit import FitArgs, fit_module
 from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.augment import Augmentation
@@ -47,6 +47,11 @@ def train(
         resume: Go on from the run's last checkpoint.
         weights: Model folder whose weights training starts from.
     """
+    if model.heatmap != "softmax" or not model.half_pixel_centres:
+        raise InputError(
+            "Expected heatmap softmax and half_pixel_centres true for training: the other values "
+            "are for imported weights only."
+        )
     films = FilmData(data, model, fit, augment)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LandmarkModule(model, fit)
@@ -69,6 +74,7 @@ def train(
         mode="min",
         resume=resume,
         parameters={
+            "data": str(data),
             "model": dataclasses.asdict(model),
             "fit": dataclasses.asdict(fit),
             "augment": dataclasses.asdict(augment),
@@ -95,7 +101,7 @@ def write_model(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
-    shutil.copyfile(landmark_set_path(config.landmark_set), part / LANDMARKS)
+    shutil.copyfile(data / LANDMARKS, part / LANDMARKS)
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     prior = fit_shape_prior(samples["train"])
     _seal(part, config, Learned(prior), training, {})
@@ -104,8 +110,7 @@ def write_model(
     metrics = _validate(Predictor(part), samples["valid"])
     _seal(part, config, Learned(prior, calibration), training, metrics)
     log.info("Validation with shape prior: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    replace_folder(part, folder)
     return folder
 
 
@@ -139,4 +144,9 @@ def _start_from(module: LandmarkModule, weights: Path) -> None:
     from safetensors.torch import load_file
 
     folder = ModelFolder.open(weights, task=TASK)
-    module.net.load_state_dict(load_file(folder.path / SAFETENSORS))
+    try:
+        module.net.load_state_dict(load_file(folder.path / SAFETENSORS))
+    except RuntimeError as error:
+        raise InputError(
+            f"Expected weights of this network in {weights}: {' '.join(str(error).split())[:300]}"
+        ) from None
