@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 
 import cv2
+import pytest
 from films import CONFIG, make_film, run, write_images, write_stack
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.preprocess import preprocess
+from medvial.errors import InputError
+from medvial_training.tasks.cldetection import film_store
 from medvial_training.tasks.cldetection.film_store import FilmStore
 from medvial_training.tasks.cldetection.sources import open_source
 
@@ -101,6 +105,40 @@ def test_killed_run_goes_on_and_ends_the_same(tmp_path):
     assert snapshot(out) == snapshot(tmp_path / "whole")
     kept = [path for path, stamp in made.items() if path.stat().st_mtime_ns == stamp]
     assert len(kept) >= 2  # the last one may have lacked its line in the log
+
+
+def test_space_is_asked_only_for_the_films_that_are_missing(tmp_path, monkeypatch):
+    source = write_images(tmp_path / "raw")
+    run(source, tmp_path / "out")
+    size = CONFIG.height * CONFIG.width
+    disk = namedtuple("disk", "free")
+    monkeypatch.setattr(film_store.shutil, "disk_usage", lambda _: disk(2 * size))
+    store = FilmStore(tmp_path / "out", CONFIG)
+    store.check_space(8)  # 6 are there
+    with pytest.raises(InputError, match="free space for 3 films"):
+        store.check_space(9)
+    larger = FilmStore(tmp_path / "out", Config(landmark_set="isbi-19", height=128, width=128))
+    with pytest.raises(InputError, match="free space for 6 films"):
+        larger.check_space(6)
+    store.path("a").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="free space for 3 films"):
+        store.check_space(8)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(16, 4), (2, 2), (None, 1)])
+def test_threads_do_not_grow_with_the_cores(tmp_path, monkeypatch, cores, threads):
+    taken = []
+    pool = film_store.ThreadPoolExecutor
+    monkeypatch.setattr(
+        film_store, "ThreadPoolExecutor", lambda count: taken.append(count) or pool(count)
+    )
+    monkeypatch.setattr(film_store.os, "cpu_count", lambda: cores)
+    raw = open_source(write_images(tmp_path / "raw"), None, load_landmark_set("isbi-19"))
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    store = FilmStore(tmp_path / "out", CONFIG)
+    store.make(raw, dict.fromkeys((film.image_id for film in raw.films), False))
+    assert taken == [threads]
+    assert len(store.records) == 6
 
 
 def test_memory_holds_few_films_at_a_time(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from medvial.cldetection.config import Config
 from medvial.cldetection.preprocess import Geometry, preprocess
 from medvial.errors import InputError
+from medvial.image_headers import read_image_size
 from medvial.outputs import write_bytes
 from medvial.stacks import Slice
 from medvial_training.tasks.cldetection.sources import RawData, RawFilm
@@ -27,6 +28,7 @@ from medvial_training.tasks.cldetection.sources import RawData, RawFilm
 log = logging.getLogger(__name__)
 
 IMAGES, PROGRESS = "images", "progress.jsonl"
+_MOST_WORKERS = 4  # reading a stack, one film after the other, keeps no more of them busy
 FORMAT = 1  # count up when the same film and settings give other pixels
 
 
@@ -95,17 +97,24 @@ class FilmStore:
     def check_space(self, count: int) -> None:
         """Refuse to start what the disk cannot hold.
 
+        Films of this size that an earlier run left are kept, replaced or deleted: none of them
+        asks for more room.
+
         Raises:
-            InputError: The folder cannot be written, or lacks space for `count` films.
+            InputError: The folder cannot be written, or lacks space for the films that are
+                missing to `count`.
         """
         probe = self.out / IMAGES / ".probe"
         write_bytes(probe, b"")
         probe.unlink()
-        needed = count * self.config.height * self.config.width  # a PNG is hardly ever larger
+        size = self.config.height, self.config.width
+        made = sum(_has_size(path, size) for path in (self.out / IMAGES).glob("*.png"))
+        missing = max(0, count - made)
+        needed = missing * size[0] * size[1]  # a PNG is hardly ever larger
         free = shutil.disk_usage(self.out).free
         if free < needed:
             raise InputError(
-                f"Expected {needed / 1e6:.0f} MB of free space for {count} films in {self.out}, "
+                f"Expected {needed / 1e6:.0f} MB of free space for {missing} films in {self.out}, "
                 f"got {free / 1e6:.0f} MB. Free some, or name another folder with --out."
             )
 
@@ -118,13 +127,13 @@ class FilmStore:
         Args:
             raw: The films.
             mirrored: Per film whether to mirror it left to right.
-            workers: Threads; None takes one per core.
+            workers: Threads; None takes one per core, 4 at most: memory grows with them.
         """
         keys = {film.image_id: self.key(film, mirrored[film.image_id]) for film in raw.films}
         wanted = {name for name, key in keys.items() if not self.is_done(name, key)}
         if not wanted:
             return
-        workers = workers or os.cpu_count() or 1
+        workers = workers or min(_MOST_WORKERS, os.cpu_count() or 1)
         pending: deque[Future[FilmRecord]] = deque()
         with (
             _appending(self.out / PROGRESS) as progress,
@@ -182,6 +191,13 @@ def mean_and_std(records: Iterable[FilmRecord]) -> tuple[float, float]:
     mean = sum(record.total for record in used) / count
     variance = sum(record.total_squares for record in used) / count - mean**2
     return round(mean, 6), round(max(variance, 1e-12) ** 0.5, 6)
+
+
+def _has_size(path: Path, size: tuple[int, int]) -> bool:
+    try:
+        return read_image_size(path)[:2] == size
+    except (InputError, OSError):  # damaged: made again
+        return False
 
 
 def _content(grey: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
