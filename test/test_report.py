@@ -69,6 +69,7 @@ def write_data(folder, phantom=True, scale=0.1, config=CONFIG):
                     truths.append(points)
                 values = [getattr(geometry, field) for field in geometry_fields]
                 table.writerow([name, f"<{name}>", name, scale, *values, *points.ravel()])
+    (folder / "near_duplicates.csv").write_text("image_a,image_b,distance\n")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
     source = {"phantom": phantom, "description": "drawn & <small>", "source": "/secret/place"}
     (folder / "source.json").write_text(json.dumps(source))

@@ -17,6 +17,7 @@ def write_manifests(folder, *, train, valid="", test="", header="image_id,patien
     for name, rows in (("train", train), ("valid", valid), ("test", test)):
         text = "\n".join([header, *rows.split()]) + "\n"
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    (folder / "near_duplicates.csv").write_text("image_a,image_b,distance\n", encoding="utf-8")
     return folder
 
 
@@ -138,6 +139,13 @@ def test_manifests_that_part_near_duplicates(tmp_path):
     load_splits(tmp_path)  # x was left out
     pairs.write_text("image_a,image_b,distance\na,t,0.01\n", encoding="utf-8")
     with pytest.raises(InputError, match="a and t are nearly the same picture, but they are in"):
+        load_splits(tmp_path)
+
+
+def test_missing_table_of_near_duplicates(tmp_path):
+    write_manifests(tmp_path, train="a,a,a,1", valid="v,v,v,1", test="t,t,t,1")
+    (tmp_path / "near_duplicates.csv").unlink()
+    with pytest.raises(InputError, match=r"near_duplicates\.csv, found none.*Run step 1 again"):
         load_splits(tmp_path)
 
 

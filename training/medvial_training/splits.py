@@ -166,7 +166,8 @@ def load_splits(folder: Path) -> dict[str, "pd.DataFrame"]:
         A frame per split; `image_id`, `patient` and `group` as text.
 
     Raises:
-        InputError: A manifest is missing or unusable, or two of them share something.
+        InputError: A manifest or the table of near-duplicates is missing or unusable, or two
+            manifests share something.
     """
     frames = {split: _read_csv(Path(folder) / f"{split}.csv") for split in SPLITS}
     assert_disjoint(frames, where=Path(folder))
@@ -250,7 +251,11 @@ def _columns(path: Path) -> set[str]:
 def _assert_pairs_together(frames: Mapping[str, "pd.DataFrame"], path: Path) -> None:
     """Refuse manifests that part the near-duplicates which step 1 found."""
     if not path.is_file():
-        return
+        raise InputError(
+            f"Expected the table of near-duplicates {path}, found none: nothing says that no film "
+            "is on two sides. Run step 1 again, or write one (image_a,image_b,distance); a header "
+            "alone says that there are none."
+        )
     split_of = {name: split for split, frame in frames.items() for name in frame["image_id"]}
     with path.open(newline="", encoding="utf-8") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
