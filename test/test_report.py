@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 from html.parser import HTMLParser
 
 import cv2
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 
 from medvial.cldetection import Config
+from medvial.cldetection.landmarks import landmark_set_path
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.preprocess import Geometry, preprocess
 from medvial.errors import InputError
 from medvial.models import Manifest
 from medvial_training import report
 from medvial_training.metrics import Bootstrap
+from medvial_training.provenance import provenance
+from medvial_training.tasks.cldetection.dataset import Sample, load_samples
 from medvial_training.tasks.cldetection.evaluate import evaluate_predictor
 from medvial_training.tasks.cldetection.labels import place_labels
 from medvial_training.tasks.cldetection.overlays import GREEN, FilmMarks, draw_overlay
+from medvial_training.tasks.cldetection.train import _validate
 
 CONFIG = Config(landmark_set="isbi-19", height=128, width=64)
 MANIFEST = Manifest("cldetection", {}, {"model.onnx": "ab" * 32})
@@ -70,6 +75,7 @@ def write_data(folder, phantom=True, scale=0.1, config=CONFIG):
                 values = [getattr(geometry, field) for field in geometry_fields]
                 table.writerow([name, f"<{name}>", name, scale, *values, *points.ravel()])
     (folder / "near_duplicates.csv").write_text("image_a,image_b,distance\n")
+    shutil.copyfile(landmark_set_path(config.landmark_set), folder / "landmark_set.json")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
     source = {"phantom": phantom, "description": "drawn & <small>", "source": "/secret/place"}
     (folder / "source.json").write_text(json.dumps(source))
@@ -206,7 +212,7 @@ def test_without_scale_and_probability_there_is_still_a_report(tmp_path):
 def test_a_model_for_other_films_is_refused(tmp_path, field, value):
     write_data(tmp_path)
     other = dataclasses.replace(CONFIG, **{field: value})
-    text = f"{field} is {getattr(CONFIG, field)} in the data and {value} in the model.*Run step 1"
+    text = f"{field} {getattr(CONFIG, field)} there, {value} here. Run step 1"
     with pytest.raises(InputError, match=text):
         evaluate_predictor(
             FakePredictor([]), other, MANIFEST, tmp_path, tmp_path / "out", bootstrap=Bootstrap()
@@ -222,6 +228,105 @@ def test_a_patient_on_both_sides_is_refused(tmp_path):
         evaluate_predictor(
             FakePredictor([]), CONFIG, MANIFEST, tmp_path, tmp_path / "out", bootstrap=Bootstrap()
         )
+
+
+def described(folder, data, split):
+    """What step 3 says of a model that was trained on the data in `folder`."""
+    about = provenance(folder)
+    about["data"]["description"] = "Hospital films."
+    truths = [sample.points for sample in load_samples(folder, CONFIG)[split]]
+    return evaluate_predictor(
+        FakePredictor(truths),
+        CONFIG,
+        dataclasses.replace(MANIFEST, training=about),
+        data,
+        folder.parent / "out",
+        split=split,
+        bootstrap=Bootstrap(resamples=20),
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "text"),
+    [
+        ("train", "these very films: not a test"),
+        ("valid", "the model and its calibration were chosen on these films"),
+        ("test", "the training split of the same data, these films kept out"),
+    ],
+)
+def test_the_report_says_what_the_films_were_to_the_model(tmp_path, split, text):
+    write_data(tmp_path / "data", phantom=False)
+    metrics = described(tmp_path / "data", tmp_path / "data", split)
+    assert metrics["model"]["trained_on"].startswith(f"Hospital films: {text}")
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    noticed = f'role="alert">{text[0].upper()}{text[1:]}' in html
+    assert noticed == (split != "test")
+
+
+def test_patients_are_named_only_where_they_are_known(tmp_path):
+    truths = write_data(tmp_path / "data")
+    table = tmp_path / "data" / "test.csv"
+    text = table.read_text().replace("test1,<test1>,test1", "test1,<test1>,test0")
+    table.write_text(text.replace("<", "").replace(">", ""))
+    out = tmp_path / "out"
+    metrics = evaluate_predictor(
+        FakePredictor(truths), CONFIG, MANIFEST, table.parent, out, bootstrap=Bootstrap(20)
+    )
+    assert (metrics["counts"]["patients"], metrics["counts"]["clusters"]) == (None, 4)
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert "5 films; patients not known, repeated films count as one (4 independent" in html
+    assert "5 lateral cephalograms, 19 landmarks" in html
+
+
+def test_a_manifest_without_a_column_is_refused(tmp_path):
+    write_data(tmp_path)
+    table = tmp_path / "test.csv"
+    table.write_text(table.read_text().replace(",p5x,", ",x5,").replace(",scale,", ",mm,"))
+    with pytest.raises(
+        InputError, match=r"column\(s\) scale, p5x in .*test\.csv.*or add the column"
+    ):
+        load_samples(tmp_path, CONFIG)
+
+
+def turned(folder, shape):
+    """A left-facing film as step 1 leaves it, and what `preprocess` makes of it unturned."""
+    image = np.random.default_rng(1).integers(1, 255, shape, dtype=np.uint8)
+    grey, geometry = preprocess(image, CONFIG, mirrored=True)
+    cv2.imwrite(str(folder / "film.png"), grey)
+    points = np.array([[3.0, 5.0], [40.5, 71.25]])
+    sample = Sample("film", "film", folder / "film.png", geometry, points, 0.1, "film")
+    return sample, *preprocess(image, CONFIG)
+
+
+@pytest.mark.parametrize("shape", [(200, 77), (200, 80), (90, 120)])  # (H, W); padding 7 and 8
+def test_a_left_facing_film_is_tested_as_it_was_given(tmp_path, shape):
+    sample, expected, geometry = turned(tmp_path, shape)
+    grey, found = sample.as_given(CONFIG)
+    assert found == geometry
+    assert np.abs(grey.astype(int) - expected).max() <= 1
+    np.testing.assert_allclose(found.to_image(found.to_network(sample.points)), sample.points)
+    assert sample.geometry.mirrored
+    assert sample.read(CONFIG).any()
+
+
+class Recorder(FakePredictor):
+    """Keeps what it is given."""
+
+    config = CONFIG
+
+    def from_network_input(self, grey, geometry):
+        self.given = (grey, geometry)
+        return super().from_network_input(grey, geometry)
+
+
+def test_validation_sees_the_film_as_it_was_given(tmp_path):
+    sample, expected, geometry = turned(tmp_path, (200, 77))
+    predictor = Recorder([sample.points] * 2)
+    assert _validate(predictor, [sample])["mre_mm"] == pytest.approx(1.0)
+    assert predictor.given[1] == geometry
+    assert np.abs(predictor.given[0].astype(int) - expected).max() <= 1
+    unscaled = dataclasses.replace(sample, mm_per_px=float("nan"))
+    assert _validate(predictor, [unscaled]) == {}
 
 
 def test_overlay_puts_marks_where_they_belong():

@@ -36,7 +36,7 @@ def marks(offsets, scale, **more):
     predicted[:, :marked] = expert[:, :marked] + offsets
     given = {
         "image_ids": [f"film{i}" for i in range(films)],
-        "patients": np.array([f"p{i}" for i in range(films)]),
+        "patient_ids": np.array([f"p{i}" for i in range(films)]),
         "mm_per_px": np.asarray(scale, dtype=float),
     }
     return Marks(SET, expert=expert, predicted=predicted, **(given | more))
@@ -124,15 +124,28 @@ def test_worst_points_come_first():
     assert found == [("film1", "S", 5.0), ("film0", "N", 3.0), ("film0", "S", 1.0)]
 
 
-def test_intervals_are_over_patients():
+@pytest.mark.parametrize("name", ["patient_ids", "clusters"])
+def test_intervals_are_over_patients_or_groups(name):
     rng = np.random.default_rng(0)
     level = np.repeat(rng.uniform(5, 30, 8), 5)
     offsets = np.stack([level, np.zeros(40)], axis=1)[:, None] + rng.normal(0, 0.5, (40, 1, 2))
-    patients = np.repeat([f"p{i}" for i in range(8)], 5)
-    by_patient = overall_scores(marks(offsets, np.full(40, 0.1), patients=patients), Bootstrap())
+    same = {name: np.repeat([f"p{i}" for i in range(8)], 5)}
+    by_patient = overall_scores(marks(offsets, np.full(40, 0.1), **same), Bootstrap())
     by_film = overall_scores(marks(offsets, np.full(40, 0.1)), Bootstrap())
     wide, narrow = (s["mre_mm"]["high"] - s["mre_mm"]["low"] for s in (by_patient, by_film))
     assert wide > 1.5 * narrow
+
+
+def test_repeated_films_count_as_one():
+    """Three films without patients, two of which are the same picture."""
+    names, offsets = [f"film{i}" for i in range(3)], [[[1, 0]], [[1, 0]], [[30, 0]]]
+    groups = np.array(["film0", "film0", "film2"])
+    tested = marks(offsets, [0.1] * 3, patient_ids=np.array(names), clusters=groups)
+    found = counts(tested)
+    assert (found["films"], found["patients"], found["clusters"]) == (3, None, 2)
+    assert counts(marks(offsets, [0.1] * 3, clusters=groups))["patients"] == 3
+    with pytest.raises(InputError, match=r"clusters of shape \(3,\), got \(2,\)"):
+        marks(offsets, [0.1] * 3, clusters=groups[:2])
 
 
 def test_calibration_by_hand():

@@ -1,6 +1,6 @@
 """What step 1 wrote, as samples for training and evaluation."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import load_landmark_set
+from medvial.cldetection.landmarks import adopt_landmark_set, load_landmark_set
+from medvial.cldetection.predictor import LANDMARKS
 from medvial.cldetection.preprocess import Geometry, to_tensor
 from medvial.errors import InputError
 from medvial.models import config_from_dict
@@ -21,7 +22,8 @@ from medvial_training.fit import EpochSampler, FitArgs, default_workers
 from medvial_training.splits import load_splits
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 
-PREPARED_FIELDS = ("landmark_set", "height", "width", "fit", "mean", "std")
+INPUT_FIELDS = ("landmark_set", "height", "width", "fit")  # what makes films fit a model
+PREPARED_FIELDS = (*INPUT_FIELDS, "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,11 @@ class Sample:
     """(L, 2) as (x, y) in pixels of the full film; NaN where the expert marked nothing."""
     mm_per_px: float
     """Of the full film; NaN where unknown."""
+    group: str = ""
+    """Films of one group (a patient, nearly the same picture) are not independent."""
 
     def read(self, config: Config) -> NDArray[np.uint8]:
-        """The network-size film, (height, width) uint8."""
+        """The network-size film as step 1 wrote it, facing right; (height, width) uint8."""
         grey = cv2.imread(str(self.image), cv2.IMREAD_GRAYSCALE)
         if grey is None or grey.shape != (config.height, config.width):
             got = "no readable image" if grey is None else f"{grey.shape[::-1]} pixels"
@@ -47,6 +51,26 @@ class Sample:
                 f"{got}. Run step 1 again."
             )
         return grey.astype(np.uint8, copy=False)
+
+    def as_given(self, config: Config) -> tuple[NDArray[np.uint8], Geometry]:
+        """The film as a user gives it: what `preprocess` makes of it without mirroring.
+
+        Step 1 turns left-facing films by the expert's marks. A model in use has no such marks, so
+        whatever tests a model starts from the film that was not turned.
+
+        Returns:
+            The grey film, (height, width) uint8, and its geometry.
+        """
+        grey, geometry = self.read(config), self.geometry
+        if not geometry.mirrored:
+            return grey, geometry
+        # The film is turned within its place: preprocess pads both versions alike, also where the
+        # padding is one pixel wider on the right.
+        left = geometry.offset_x
+        right = left + round(geometry.content_width * geometry.scale_x)
+        given = grey.copy()
+        given[:, left:right] = grey[:, left:right][:, ::-1]
+        return given, replace(geometry, mirrored=False)
 
     @property
     def network_points(self) -> NDArray[np.float64]:
@@ -64,11 +88,17 @@ def load_config(data: Path) -> Config:
     path = data / "config.json"
     if not path.is_file():
         raise InputError(f"Expected prepared data in {data}, got no config.json. Run step 1 first.")
+    adopt_landmark_set(data / LANDMARKS)
     return config_from_dict(Config, read_json(path), where=path)
 
 
-def check_prepared(data: Path, config: Config) -> None:
+def check_prepared(data: Path, config: Config, names: tuple[str, ...] = PREPARED_FIELDS) -> None:
     """Refuse a configuration that the prepared images do not fit.
+
+    Args:
+        data: Folder that step 1 wrote.
+        config: What the images are to be used for.
+        names: The fields that have to agree; `INPUT_FIELDS` for a model that is trained already.
 
     Raises:
         InputError: Names the fields that differ.
@@ -76,25 +106,43 @@ def check_prepared(data: Path, config: Config) -> None:
     prepared = load_config(data)
     wrong = {
         name: (getattr(prepared, name), getattr(config, name))
-        for name in PREPARED_FIELDS
+        for name in names
         if getattr(prepared, name) != getattr(config, name)
     }
     if wrong:
         text = ", ".join(f"{name} {old} there, {new} here" for name, (old, new) in wrong.items())
-        raise InputError(f"{data} was prepared with other settings: {text}. Run step 1 again.")
+        raise InputError(
+            f"{data} was prepared with other settings: {text}. Run step 1 with the settings wanted "
+            "here, into this folder or into another one for --data."
+        )
 
 
 def load_samples(data: Path, config: Config) -> dict[str, list[Sample]]:
     """The films of train, valid and test, checked to share no patient and no duplicate.
 
     Raises:
-        InputError: A manifest is missing or not disjoint from another one.
+        InputError: A manifest is missing, lacks a column, or is not disjoint from another one.
     """
     count = len(load_landmark_set(config.landmark_set))
+    frames = load_splits(data)
+    for split, frame in frames.items():
+        _check_columns(set(frame.columns), data / f"{split}.csv", count)
     return {
         split: [_sample(row, data, count) for row in frame.to_dict("records")]
-        for split, frame in load_splits(data).items()
+        for split, frame in frames.items()
     }
+
+
+def _check_columns(found: set[str], path: Path, count: int) -> None:
+    points = [f"p{i}{axis}" for i in range(1, count + 1) for axis in "xy"]
+    expected = ["scale", *(f.name for f in fields(Geometry)), *points]
+    missing = [name for name in expected if name not in found]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise InputError(
+            f"Expected the column(s) {', '.join(missing[:5])}{more} in {path}, got none. Run "
+            "step 1 again, or add the column; leave the cells of unknown points and scales empty."
+        )
 
 
 def _sample(row: dict[Any, Any], data: Path, count: int) -> Sample:
@@ -108,6 +156,7 @@ def _sample(row: dict[Any, Any], data: Path, count: int) -> Sample:
         geometry=Geometry(**geometry),
         points=np.array(coordinates).reshape(count, 2),
         mm_per_px=float(row["scale"]),
+        group=str(row["group"]),
     )
 
 

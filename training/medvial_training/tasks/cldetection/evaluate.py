@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.postprocess import Film
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
 from medvial.models import Manifest
 from medvial.outputs import read_json, write_json
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS, git_revision, provenance
-from medvial_training.tasks.cldetection.dataset import Sample, load_config, load_samples
+from medvial_training.tasks.cldetection.dataset import (
+    INPUT_FIELDS,
+    Sample,
+    check_prepared,
+    load_samples,
+)
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import (
     measured_pairs,
@@ -38,7 +44,11 @@ from medvial_training.tasks.cldetection.scores import (
 
 log = logging.getLogger(__name__)
 
-SHARED_FIELDS = ("landmark_set", "height", "width", "fit")  # what makes films fit a model
+# What a result on each split of the model's own data is worth.
+NOT_A_TEST = {
+    "train": "these very films: not a test",
+    "valid": "the model and its calibration were chosen on these films: not an independent test",
+}
 
 
 def evaluate(
@@ -60,7 +70,8 @@ def evaluate(
         split: The films to test.
         observers: Two CSV files, [a.csv,b.csv], with the marks of two human observers (image_id,
             p1x,p1y,... in pixels of the full film), to compare the model's error with theirs.
-        resamples: Bootstrap resamples of the patients, for the 95 % intervals.
+        resamples: Bootstrap resamples of the patients (of the films where patients are not known;
+            repeats of a film count as one), for the 95 % intervals.
         seed: Seed of the resampling.
         progress: Show progress bars.
 
@@ -98,17 +109,16 @@ def evaluate_predictor(
     progress: bool = False,
 ) -> dict[str, Any]:
     """As `evaluate`, with any predictor of films; `config` and `manifest` describe its model."""
-    check_fits(data, config)
+    check_prepared(data, config, INPUT_FIELDS)
     samples = load_samples(data, config)[split]
     if not samples:
         raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
     films = predict_samples(samples, config, predictor, progress=progress)
     marks = gather_marks(samples, films, config)
     distances = observer_distances(marks, *observers) if observers else None
-    plausible = [film.plausible for film in films]
-    tested = _score(samples, marks, plausible, config, bootstrap, distances)
+    tested = _score(samples, films, marks, config, bootstrap, distances)
     tested.metrics.update(_circumstances(data, manifest, config, split, bootstrap))
-    write_predictions(out / "predictions.csv", marks, plausible)
+    write_predictions(out / "predictions.csv", marks, films)
     write_table(out / "per_landmark.csv", tested.landmarks)
     write_table(out / "per_image.csv", tested.images)
     write_table(out / "measurements.csv", tested.metrics["measurements"])
@@ -118,30 +128,10 @@ def evaluate_predictor(
     return tested.metrics
 
 
-def check_fits(data: Path, config: Config) -> None:
-    """Refuse films that were prepared for another input than the model's.
-
-    Raises:
-        InputError: Names the fields that differ and what to do.
-    """
-    prepared = load_config(data)
-    wrong = [
-        f"{name} is {getattr(prepared, name)} in the data and {getattr(config, name)} in the model"
-        for name in SHARED_FIELDS
-        if getattr(prepared, name) != getattr(config, name)
-    ]
-    if wrong:
-        raise InputError(
-            f"Expected films prepared for this model in {data}: {'; '.join(wrong)}. Run step 1 "
-            "with the model's settings into another folder and give that as --data, or choose "
-            "another model."
-        )
-
-
 def _score(
     samples: list[Sample],
+    films: list[Film],
     marks: Marks,
-    plausible: list[bool],
     config: Config,
     bootstrap: Bootstrap,
     distances: FloatArray | None,
@@ -149,7 +139,7 @@ def _score(
     pairs = measured_pairs(marks)
     observed = None if distances is None else observer_scores(marks, distances, bootstrap)
     metrics = {
-        "counts": counts(marks) | {"films_implausible": plausible.count(False)},
+        "counts": counts(marks) | _counts_of_films(samples, films),
         "overall": overall_scores(marks, bootstrap),
         "calibration": calibration_scores(marks, bootstrap),
         "measurements": measurement_scores(marks, pairs, bootstrap),
@@ -160,12 +150,22 @@ def _score(
     return Tested(config, samples, marks, pairs, metrics, landmarks, images, bootstrap, distances)
 
 
+def _counts_of_films(samples: list[Sample], films: list[Film]) -> dict[str, int]:
+    """On how many films the model doubted itself, and on how many it took left for right."""
+    sides = zip(samples, films, strict=True)
+    return {
+        "films_implausible": sum(not film.plausible for film in films),
+        "films_side_mistaken": sum(s.geometry.mirrored != film.mirrored for s, film in sides),
+    }
+
+
 def _circumstances(
     data: Path, manifest: Manifest, config: Config, split: str, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """What was tested on what, by which software; no path of a machine."""
     source = read_json(data / "source.json") if (data / "source.json").is_file() else {}
     model_phantom = bool(manifest.training.get("data", {}).get("phantom"))
+    same_data = _same_data(manifest, data)
     return {
         "task": "cldetection",
         "split": split,
@@ -177,27 +177,34 @@ def _circumstances(
             "height": config.height,
             "width": config.width,
             "fit": config.fit,
-            "trained_on": _trained_on(manifest, data),
+            "trained_on": _trained_on(manifest, same_data, split),
             "trained_on_phantoms": model_phantom,
         },
-        "bootstrap": {"unit": "patient", **vars(bootstrap)},
+        "notice": NOT_A_TEST.get(split) if same_data else None,
+        "bootstrap": {"unit": "patient or repeated film", **vars(bootstrap)},
         "git_revision": git_revision(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def _trained_on(manifest: Manifest, data: Path) -> str:
-    """In words: the model's training data, and whether the tested films were kept out of it."""
-    training = manifest.training
-    described = (
-        training.get("data", {}).get("description") or "data that its manifest does not name"
-    )
-    recorded = training.get("splits_sha256", {}).get("train")
+def _same_data(manifest: Manifest, data: Path) -> bool | None:
+    """Whether the model was trained on the training split of these data; None if not recorded."""
+    recorded = manifest.training.get("splits_sha256", {}).get("train")
     if recorded is None:
+        return None
+    return bool(recorded == provenance(data)["splits_sha256"].get("train"))
+
+
+def _trained_on(manifest: Manifest, same_data: bool | None, split: str) -> str:
+    """In words: the model's training data, and what it has to do with the tested films."""
+    described = str(manifest.training.get("data", {}).get("description") or "").rstrip(". ")
+    described = described or "data that its manifest does not name"
+    if same_data is None:
         return f"{described}; whether these films were among them is not recorded"
-    if recorded == provenance(data)["splits_sha256"].get("train"):
-        return f"{described}: the training split of the same data, these films kept out"
-    return f"{described}: another selection than this data’s, so overlap was not checked"
+    if not same_data:
+        return f"{described}: another selection than this data’s, so overlap was not checked"
+    kept_out = "the training split of the same data, these films kept out"
+    return f"{described}: {NOT_A_TEST.get(split, kept_out)}"
 
 
 def _log_result(metrics: dict[str, Any], out: Path) -> None:

@@ -17,8 +17,8 @@ class Marks:
 
     landmark_set: LandmarkSet
     image_ids: list[str]
-    patients: NDArray[np.str_]
-    """(N,); films of one patient are not independent."""
+    patient_ids: NDArray[np.str_]
+    """(N,); the image id where the patient is not known."""
     mm_per_px: FloatArray
     """(N,) millimetres per pixel of the full-resolution film; NaN = unknown."""
     expert: FloatArray
@@ -31,6 +31,10 @@ class Marks:
     """(N, L) landmarks that the shape prior moved; none if not given."""
     faces_left: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(N,) films that face left; none if not given."""
+    clusters: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
+    """(N,) what is independent: films of one patient, or repeats of one picture, share a name.
+
+    The patients if not given."""
 
     def __post_init__(self) -> None:
         """Fill what was not given, and refuse arrays that don't fit together.
@@ -43,8 +47,11 @@ class Marks:
             object.__setattr__(self, "corrected", np.zeros((films, landmarks), dtype=bool))
         if not self.faces_left.size:
             object.__setattr__(self, "faces_left", np.zeros(films, dtype=bool))
+        if not self.clusters.size:
+            object.__setattr__(self, "clusters", self.patient_ids)
         expected = {
-            "patients": (films,),
+            "patient_ids": (films,),
+            "clusters": (films,),
             "mm_per_px": (films,),
             "expert": (films, landmarks, 2),
             "predicted": (films, landmarks, 2),
@@ -57,6 +64,16 @@ class Marks:
             got = getattr(self, name).shape
             if got != shape:
                 raise InputError(f"Expected {name} of shape {shape}, got {got}.")
+
+    @property
+    def patients(self) -> NDArray[np.str_]:
+        """(N,) `clusters`, under the name that some callers know."""
+        return self.clusters
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether patients were named, or only films."""
+        return self.patient_ids.tolist() != self.image_ids
 
     @property
     def marked(self) -> NDArray[np.bool_]:

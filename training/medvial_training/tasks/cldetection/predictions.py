@@ -29,39 +29,46 @@ class FilmPredictor(Protocol):
 def predict_samples(
     samples: list[Sample], config: Config, predictor: FilmPredictor, *, progress: bool
 ) -> list[Film]:
-    """Predict every film, in order, one in memory at a time."""
+    """Predict every film as it was given, in order, one in memory at a time."""
     bar = tqdm(samples, desc="Predicting", unit="film", disable=None if progress else True)
-    return [predictor.from_network_input(s.read(config), s.geometry) for s in bar]
+    return [predictor.from_network_input(*s.as_given(config)) for s in bar]
 
 
 def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Marks:
-    """The experts' and the predicted landmarks of the same films."""
+    """The experts' and the predicted landmarks of the same films.
+
+    Which way a film faces is what the expert's marks say: a film whose side the model mistook is
+    not to be measured by that mistake.
+    """
     probabilities = [film.probability for film in films if film.probability is not None]
     if probabilities and len(probabilities) != len(films):
         raise InputError("Expected a probability for every film or for none; got some without.")
     return Marks(
         landmark_set=load_landmark_set(config.landmark_set),
         image_ids=[sample.image_id for sample in samples],
-        patients=np.array([sample.patient for sample in samples], dtype=np.str_),
+        patient_ids=np.array([sample.patient for sample in samples], dtype=np.str_),
         mm_per_px=np.array([sample.mm_per_px for sample in samples], dtype=np.float64),
         expert=np.stack([sample.points for sample in samples]),
         predicted=np.stack([film.points for film in films]),
         probability=np.stack(probabilities) if probabilities else None,
         corrected=np.stack([film.corrected for film in films]),
-        faces_left=np.array([film.mirrored for film in films], dtype=bool),
+        faces_left=np.array([sample.geometry.mirrored for sample in samples], dtype=bool),
+        clusters=np.array([sample.group or sample.patient for sample in samples], dtype=np.str_),
     )
 
 
-def write_predictions(path: Path, marks: Marks, plausible: list[bool]) -> None:
-    """One row per film: image_id, patient, scale, p1x, p1y, ..., prob1, ..., mirrored, corrected.
+def write_predictions(path: Path, marks: Marks, films: list[Film]) -> None:
+    """One row per film, of what the model said about it.
 
-    Points are in pixels of the full film; `corrected` lists symbols, separated by spaces.
+    Columns: image_id, patient, scale, p1x, p1y, ..., prob1, ..., mirrored, plausible, corrected.
+    Points are in pixels of the full film; `mirrored`: the model took it for left-facing;
+    `corrected` lists symbols, separated by spaces.
     """
     rows = []
     for index, image_id in enumerate(marks.image_ids):
         row: dict[str, Any] = {
             "image_id": image_id,
-            "patient": str(marks.patients[index]),
+            "patient": str(marks.patient_ids[index]),
             "scale": marks.mm_per_px[index],
         }
         for number, (x, y) in enumerate(marks.predicted[index], start=1):
@@ -70,7 +77,7 @@ def write_predictions(path: Path, marks: Marks, plausible: list[bool]) -> None:
             values = enumerate(marks.probability[index], start=1)
             row |= {f"prob{number}": value for number, value in values}
         symbols = np.array(marks.landmark_set.symbols)[marks.corrected[index]]
-        row |= {"mirrored": bool(marks.faces_left[index]), "plausible": plausible[index]}
+        row |= {"mirrored": films[index].mirrored, "plausible": films[index].plausible}
         rows.append(row | {"corrected": " ".join(symbols)})
     write_table(path, rows)
 

@@ -88,6 +88,7 @@ def _context(tested: Tested, uris: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "measurement_groups": groups,
         "unavailable": [pair.name for pair in tested.pairs if pair.name not in measured],
         "phantom": tested.metrics["phantom"],
+        "notice": tested.metrics["notice"],
         "landmark_count": len(tested.marks.landmark_set),
         "landmarks": ranked,
         "worst_landmarks": ranked[:3],
@@ -132,14 +133,13 @@ def _overlay(
     tested: Tested, index: int, height: int = 1200, margin: float | None = None
 ) -> NDArray[np.uint8]:
     sample, marks = tested.samples[index], tested.marks
-    title = sample.image_id + (" (shown mirrored)" if sample.geometry.mirrored else "")
     drawn = FilmMarks(
-        title=title,
+        title=sample.image_id,
         symbols=marks.landmark_set.symbols,
         expert=marks.expert[index],
         predicted=marks.predicted[index],
         corrected=marks.corrected[index],
         mm_per_px=float(marks.mm_per_px[index]),
     )
-    grey = sample.read(tested.config)
-    return draw_overlay(grey, sample.geometry, drawn, height=height, margin=margin)
+    grey, geometry = sample.as_given(tested.config)
+    return draw_overlay(grey, geometry, drawn, height=height, margin=margin)

@@ -27,9 +27,9 @@ def overall_scores(marks: Marks, bootstrap: Bootstrap) -> dict[str, Any]:
     for the films without a scale.
     """
     error = marks.error_mm.ravel()
-    patients = np.repeat(marks.patients, len(marks.landmark_set))
-    means = cluster_means(np.column_stack(_mean_columns(marks)), patients, bootstrap)
-    median = cluster_statistic(lambda rows: _median(error[rows]), patients, bootstrap)
+    clusters = np.repeat(marks.clusters, len(marks.landmark_set))
+    means = cluster_means(np.column_stack(_mean_columns(marks)), clusters, bootstrap)
+    median = cluster_statistic(lambda rows: _median(error[rows]), clusters, bootstrap)
     sdr = {_label(t): _percent(e).as_dict() for t, e in zip(SDR_MM, means[3:], strict=True)}
     return {
         "mre_mm": means[0].as_dict(),
@@ -42,13 +42,17 @@ def overall_scores(marks: Marks, bootstrap: Bootstrap) -> dict[str, Any]:
     }
 
 
-def counts(marks: Marks) -> dict[str, int]:
-    """How much was tested; `points` are those that count for the scores in mm."""
+def counts(marks: Marks) -> dict[str, int | None]:
+    """How much was tested; `points` are those that count for the scores in mm.
+
+    `patients` is None where they are not known; `clusters` are what the intervals resample.
+    """
     counted = marks.marked & marks.scaled[:, None]
     found = np.isfinite(marks.predicted).all(axis=-1)
     return {
         "films": len(marks.image_ids),
-        "patients": len(np.unique(marks.patients)),
+        "patients": len(np.unique(marks.patient_ids)) if marks.patients_known else None,
+        "clusters": len(np.unique(marks.clusters)),
         "films_without_scale": int((~marks.scaled).sum()),
         "points": int(counted.sum()),
         "points_not_marked": int((~marks.marked).sum()),
@@ -63,7 +67,7 @@ def landmark_scores(marks: Marks, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     error, offset = marks.error_mm, marks.offset_mm
     columns = [error, offset[..., 0], offset[..., 1], *(marks.detected(t) for t in SDR_MM)]
     landmarks = len(marks.landmark_set)
-    estimates = cluster_means(np.concatenate(columns, axis=1), marks.patients, bootstrap)
+    estimates = cluster_means(np.concatenate(columns, axis=1), marks.clusters, bootstrap)
     rows = []
     for index in range(landmarks):
         mre, bias_x, bias_y, *sdr = estimates[index::landmarks]
@@ -93,7 +97,7 @@ def image_scores(marks: Marks) -> list[dict[str, Any]]:
         rows.append(
             {
                 "image_id": image_id,
-                "patient": str(marks.patients[index]),
+                "patient": str(marks.patient_ids[index]),
                 "mm_per_px": number_or_none(scale),
                 "points": int(np.isfinite(px).sum()),
                 "mre_px": number_or_none(mean_px),
@@ -135,7 +139,7 @@ def calibration_scores(marks: Marks, bootstrap: Bootstrap) -> dict[str, Any] | N
     """How well `probability` predicts an error below 2 mm; None if there is none.
 
     `brier` is the mean squared difference of probability and outcome. `bins` has the observed
-    fraction, 0 to 1, with its interval over patients.
+    fraction, 0 to 1, with its interval over the clusters.
     """
     if marks.probability is None:
         return None
@@ -144,12 +148,12 @@ def calibration_scores(marks: Marks, bootstrap: Bootstrap) -> dict[str, Any] | N
     if not used.any():
         return None
     predicted, true = marks.probability[used], outcome[used]
-    patients = np.broadcast_to(marks.patients[:, None], used.shape)[used]
+    clusters = np.broadcast_to(marks.clusters[:, None], used.shape)[used]
     table = reliability_table(predicted, true)
     one_hot = bin_index(predicted)[:, None] == np.arange(len(table))
-    observed = cluster_means(np.where(one_hot, true[:, None], np.nan), patients, bootstrap)
+    observed = cluster_means(np.where(one_hot, true[:, None], np.nan), clusters, bootstrap)
     brier, mean, rate = cluster_means(
-        np.column_stack([(predicted - true) ** 2, predicted, true]), patients, bootstrap
+        np.column_stack([(predicted - true) ** 2, predicted, true]), clusters, bootstrap
     )
     return {
         "threshold_mm": CALIBRATED_MM,

@@ -128,15 +128,18 @@ def _seal(
 
 
 def _sample_predictor(predictor: Predictor) -> Any:
-    return lambda s: predictor.from_network_input(s.read(predictor.config), s.geometry)
+    return lambda s: predictor.from_network_input(*s.as_given(predictor.config))
 
 
 def _validate(predictor: Predictor, samples: list[Sample]) -> dict[str, float]:
+    """Errors in mm on the films as they were given; empty where none is known."""
     predict = _sample_predictor(predictor)
     errors = np.concatenate(
         [np.linalg.norm(predict(s).points - s.points, axis=1) * s.mm_per_px for s in samples]
     )
     errors = errors[np.isfinite(errors)]
+    if not errors.size:
+        return {}  # nothing that could be measured: a NaN is no metric
     return {"mre_mm": float(errors.mean()), "sdr_2mm": float((errors < 2.0).mean())}
 
 
