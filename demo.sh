@@ -4,7 +4,8 @@
 #
 #   ./demo.sh [TASK]
 #
-# Everything it makes is below demo/TASK, which is made anew; nothing that git tracks changes.
+# Data, models and reports go below demo/TASK, which is made anew; the image is medvial-TASK:latest.
+# Nothing that git tracks changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

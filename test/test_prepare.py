@@ -24,7 +24,14 @@ from films import (
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.preprocess import Geometry, preprocess
 
-FILES = {"config.json", "source.json", "progress.jsonl", "near_duplicates.csv", "images"}
+FILES = {
+    "config.json",
+    "landmark_set.json",
+    "source.json",
+    "progress.jsonl",
+    "near_duplicates.csv",
+    "images",
+}
 FILES |= {"train.csv", "valid.csv", "test.csv"}
 
 

@@ -1,4 +1,4 @@
-"""What a measurement is made of: a row of the tables in `skeletal` and `dental`."""
+"""What a measurement is made of: a row of the tables in `sagittal`, `vertical` and `dental`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
