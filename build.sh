@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
 # Builds the container images of the tasks, by default of all.
 #
-#   ./build.sh [TASK ...] [--gpu] [--invoke]
+#   ./build.sh [TASK ...] [--gpu]
 #
-#   --gpu      the image with PyTorch for CUDA 12.6, medvial-TASK:gpu, instead of the small one with
-#              ONNX Runtime for the CPU, medvial-TASK:latest
-#   --invoke   label the image for the platform's HTTP method instead of exec
+#   --gpu   the image with PyTorch for CUDA 12.6, medvial-TASK:gpu, instead of the small one with
+#           ONNX Runtime for the CPU, medvial-TASK:latest
 #
 # BASE_IMAGE=... in the environment replaces python:3.11-slim-bookworm.
-
-option_invoke=
+BASE_IMAGE=${BASE_IMAGE:-}
 # shellcheck source=algorithms/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/algorithms/common.sh"
 
@@ -28,13 +26,12 @@ build_image() {
   arguments=(--platform "$platform" --file "$dockerfile" --tag "$image" --build-arg "TASK=$task")
   arguments+=(--build-arg "REVISION=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)")
   [[ $option_gpu ]] && arguments+=(--build-arg REQUIREMENTS=requirements-gpu.txt)
-  [[ $option_invoke ]] && arguments+=(--build-arg API_METHOD=invoke)
-  [[ ${BASE_IMAGE:-} ]] && arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
+  [[ $BASE_IMAGE ]] && arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
   # shellcheck disable=SC2046  # no word or two
   docker build "${arguments[@]}" $(network_arguments) "$root"
   say "$image: $(($(docker image inspect --format '{{.Size}}' "$image") / 1000000)) MB unpacked"
 }
 
-parse_arguments "--gpu --invoke" "$@"
+parse_arguments "--gpu" "$@"
 need_engine
 for task in "${tasks[@]}"; do build_image "$task"; done

@@ -1,20 +1,18 @@
 #!/usr/bin/env bash
 # Builds the tasks' images and writes what is uploaded: the image and, apart from it, the model.
 #
-#   ./export.sh [TASK ...] [--gpu] [--invoke] [--no-build] [--model DIR] [--out DIR]
+#   ./export.sh [TASK ...] [--gpu] [--no-build] [--model DIR] [--out DIR]
 #
 #   --gpu         the image with PyTorch, as TASK-gpu.tar.gz
-#   --invoke      label the image for the platform's HTTP method instead of exec
 #   --no-build    take the image as it is
-#   --model DIR   the model folder; default algorithms/TASK/model
-#   --out DIR     where to write; default export/TASK
+#   --model DIR   the model folder of the one task; default algorithms/TASK/model
+#   --out DIR     where to write the one task; default export/TASK
 #
 # Writes TASK.tar.gz and model.tar.gz, reads both back and checks them, then prints their sizes and
 # sha256 sums. The same image and model give the same bytes.
 option_no_build=
 option_model=
 option_out=
-option_invoke=
 # shellcheck source=algorithms/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/algorithms/common.sh"
 
@@ -54,9 +52,13 @@ export_task() {
   say "$task: ready for upload in $out"
 }
 
-parse_arguments "--gpu --invoke --no-build --model= --out=" "$@"
+parse_arguments "--gpu --no-build --model= --out=" "$@"
+# Two tasks in one folder would overwrite each other's model.tar.gz.
+if [[ $option_model$option_out ]] && ((${#tasks[@]} > 1)); then
+  die "expected one task with --model or --out, got ${#tasks[@]}: ${tasks[*]}"
+fi
 need_engine
 if [[ ! $option_no_build ]]; then
-  "$root/build.sh" "${tasks[@]}" ${option_gpu:+--gpu} ${option_invoke:+--invoke}
+  "$root/build.sh" "${tasks[@]}" ${option_gpu:+--gpu}
 fi
 for task in "${tasks[@]}"; do export_task "$task"; done

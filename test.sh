@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Runs the tasks' images as the platform would, and compares their outputs with the expected ones.
 #
-#   ./test.sh [TASK ...] [--gpu] [--test-dir DIR] [--model DIR]
+#   ./test.sh [TASK ...] [--gpu] [--test-dir DIR] [--model DIR] [--time-limit SECONDS]
 #
-#   --gpu            test the image medvial-TASK:gpu, on the GPU where the engine has one
-#   --test-dir DIR   the case: input/, expected_output.json, tolerances.json (optional);
-#                    default algorithms/TASK/test
-#   --model DIR      the model folder; default algorithms/TASK/model
+#   --gpu                  test the image medvial-TASK:gpu, on the GPU where the engine has one
+#   --test-dir DIR         the case: input/, expected_output.json, tolerances.json (optional);
+#                          default algorithms/TASK/test
+#   --model DIR            the model folder; default algorithms/TASK/model
+#   --time-limit SECONDS   kill the container then; default 600
 #
 # No network, a read-only root, no capabilities, the image's own user, limits on memory, processes
-# and shared memory. Fails when the program does, writes to standard error, or when an output is
-# missing, not expected, or further off than its tolerance. What was written is then kept.
+# and shared memory. Fails when the program does, takes too long, writes to standard error, or when
+# an output is missing, not expected, or further off than its tolerance. What was written is then
+# kept.
 option_test_dir=
 option_model=
+option_time_limit=600
 # shellcheck source=algorithms/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/algorithms/common.sh"
 
@@ -23,9 +26,10 @@ limits=(
   --ulimit "data=$((7 << 30))"  # the platform limits data to the memory less 1 GiB
 )
 
+# The engine may know the runtime on a host whose GPU is gone: the container would not start then.
 gpu_arguments() {
-  [[ $option_gpu ]] || return 0
-  if [[ $(docker info --format '{{json .Runtimes}}') == *nvidia* ]]; then echo "--gpus all"; fi
+  [[ $option_gpu && $(docker info --format '{{json .Runtimes}}') == *nvidia* ]] || return 0
+  if nvidia-smi -L >/dev/null 2>&1; then echo "--gpus all"; fi
 }
 
 prepare() {
@@ -40,17 +44,35 @@ prepare() {
   chmod 777 "$work/output"
 }
 
+# Kills the container when its time is over. In steps of 1 s: whoever stops this leaves no long
+# sleep behind, and it ends by itself when the script is gone.
+watch_time() {
+  local second
+  for ((second = 0; second < option_time_limit; second++)); do
+    sleep 1
+    kill -0 "$$" || return
+  done
+  touch "$1/timed_out"
+  docker kill "$container"
+}
+
+remove_container() { docker rm --force "$container" >/dev/null 2>&1 || true; }
+
 # Prints the seconds from `docker run` to the result; the program's exit code is this function's.
 run_image() {
-  local image=$1 work=$2 container started status=0
+  local image=$1 work=$2 started watch status=0
   started=${EPOCHREALTIME:-$SECONDS}
   # Created and started apart, so that the engine's own warnings stay out of the program's output.
   # shellcheck disable=SC2046  # no word or two
-  container=$(docker create "${limits[@]}" $(gpu_arguments) --volume "$work/input:/input:ro" \
-    --volume "$work/output:/output" --volume "$work/model:/opt/ml/model:ro" "$image") || return
+  docker create --name "$container" "${limits[@]}" $(gpu_arguments) \
+    --volume "$work/input:/input:ro" --volume "$work/output:/output" \
+    --volume "$work/model:/opt/ml/model:ro" "$image" >/dev/null || return
+  watch_time "$work" >/dev/null 2>&1 &
+  watch=$!
   docker start --attach "$container" >"$work/stdout.txt" 2>"$work/stderr.txt" || status=$?
   awk -v from="$started" -v to="${EPOCHREALTIME:-$SECONDS}" 'BEGIN { printf "%.1f", to - from }'
-  docker rm --force "$container" >/dev/null
+  kill "$watch" 2>/dev/null || true
+  remove_container
   return "$status"
 }
 
@@ -90,7 +112,10 @@ test_task() {
 
 verdict() {
   local image=$1 work=$2 status=$3 failed=
-  if ((status)); then
+  if [[ -e $work/timed_out ]]; then
+    echo "  FAILED     still running after $option_time_limit s, and was killed"
+    failed=yes
+  elif ((status)); then
     echo "  FAILED     exit code $status"
     failed=yes
   fi
@@ -103,16 +128,26 @@ verdict() {
   [[ ! $failed ]]
 }
 
-parse_arguments "--gpu --test-dir= --model=" "$@"
+parse_arguments "--gpu --test-dir= --model= --time-limit=" "$@"
+[[ $option_time_limit =~ ^[1-9][0-9]*$ ]] ||
+  die "expected --time-limit to be whole seconds above 0, got $option_time_limit"
 need_engine
 failed=0
+job= # in the background: a command in front would keep this shell from its signals
+container=medvial-test-$$-$RANDOM
+trap 'kill ${job:+"$job"} 2>/dev/null || true; remove_container' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 for task in "${tasks[@]}"; do
   set +e # off in this shell only: one task's failure does not keep the others from being tested
   (
     set -e
     test_task "$task"
-  )
+  ) &
+  job=$!
+  wait "$job"
   failed=$((failed | $?))
+  job=
   set -e
 done
 exit "$((failed != 0))"

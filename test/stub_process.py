@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import sys
+import time
 from pathlib import Path
 
 CGROUP = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids")
@@ -71,6 +72,7 @@ def main():
         (folder / "report.json").write_text(json.dumps(report))
     for name in case.get("extra", []):
         Path("/output", name).write_text("1")
+    time.sleep(case.get("sleep", 0))
     print(case.get("stderr", ""), end="", file=sys.stderr)
     print("done")
     sys.exit(case.get("exit", 0))

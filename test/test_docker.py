@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def stub(tmp_path_factory):
     (folder / "model" / "manifest.json").write_text(json.dumps(manifest))
     for path in root.rglob("*.py"):
         path.chmod(0o600)  # a clone made with a strict umask
-    built = run(root / "build.sh", "--invoke", cwd="/")
+    built = run(root / "build.sh", cwd="/")
     assert built.returncode == 0, built.stdout + built.stderr
     yield root
     run("docker", "image", "rm", "--force", "medvial-stub:latest")
@@ -67,12 +69,12 @@ def stub(tmp_path_factory):
 def rehearse(stub, tmp_path):
     """Run test.sh on a case; `expected` replaces parts of what the stub should report."""
 
-    def rehearse_case(case=None, expected=None, **others):
+    def rehearse_case(case=None, expected=None, options=(), **others):
         (tmp_path / "input").mkdir()
         (tmp_path / "input" / "case.json").write_text(json.dumps({"value": 1.25} | (case or {})))
         report = {"sub/report.json": REPORT | cgroup_limits() | (expected or {})} | others
         (tmp_path / "expected_output.json").write_text(json.dumps(report))
-        return run(stub / "test.sh", "stub", "--test-dir", tmp_path, cwd="/")
+        return run(stub / "test.sh", "stub", "--test-dir", tmp_path, *options, cwd="/")
 
     return rehearse_case
 
@@ -132,21 +134,48 @@ def test_whatever_differs_fails(rehearse, stub, arguments, message):
     assert message in result.stdout
     work = Path(re.search(r"FAILED after .* s; what it wrote is in (.*)", result.stderr)[1])
     assert (work / "stdout.txt").read_text() == "done\n"
-    run(
-        "docker",
-        "run",
-        "--rm",
-        "--user",
-        "0",
-        "--volume",
-        f"{work}:/work",
-        "--entrypoint",
-        "rm",
-        "medvial-stub:latest",
-        "-rf",
-        "/work/output",
-    )
+    clear(work)
+
+
+def clear(work):
+    """Remove a kept run: folders that the image's user made are not the host's to remove."""
+    command = ["docker", "run", "--rm", "--user", "0", "--entrypoint", "rm", "--volume"]
+    run(*command, f"{work}:/work", "medvial-stub:latest", "-rf", "/work/output")
     shutil.rmtree(work)
+
+
+def containers():
+    names = run("docker", "ps", "--all", "--format", "{{.Names}}").stdout.split()
+    return [name for name in names if name.startswith("medvial-test-")]
+
+
+def test_a_container_that_hangs_is_killed_and_fails(rehearse):
+    before = containers()
+    started = time.monotonic()
+    result = rehearse(case={"sleep": 300}, options=["--time-limit", 2])
+    assert time.monotonic() - started < 60
+    assert result.returncode == 1
+    assert "FAILED     still running after 2 s, and was killed" in result.stdout
+    assert set(containers()) <= set(before)
+    clear(Path(re.search(r"what it wrote is in (.*)", result.stderr)[1]))
+
+
+def test_a_stopped_test_leaves_no_container(stub, tmp_path):
+    before = set(containers())
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "case.json").write_text('{"value": 1, "sleep": 300}')
+    (tmp_path / "expected_output.json").write_text("{}")
+    command = [str(stub / "test.sh"), "stub", "--test-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while set(containers()) <= before and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not set(containers()) <= before
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    assert set(containers()) <= before
+    for work in left_behind(stub):
+        clear(work)
 
 
 def test_an_empty_model_folder_fails(stub, tmp_path):
@@ -184,7 +213,7 @@ def test_export_is_checked_and_the_same_twice(stub, tmp_path):
         archives.append([(tmp_path / name / file).read_bytes() for file in found])
     assert archives[0] == archives[1]
     image = check_image(tmp_path / "a" / "stub.tar.gz")
-    assert (image.tag, image.api_method) == ("medvial-stub:latest", "invoke")
+    assert (image.tag, image.api_method) == ("medvial-stub:latest", "exec")
     assert set(check_model(tmp_path / "a" / "model.tar.gz").files) == {"weights", "manifest.json"}
     assert hashlib.sha256(archives[0][1]).hexdigest() in result.stdout
 
