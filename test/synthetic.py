@@ -1,5 +1,8 @@
 """Small inputs with known answers that several tests use."""
 
+import shutil
+import subprocess
+
 import numpy as np
 
 
@@ -11,3 +14,9 @@ def gaussian_logits(points, height=48, width=32, sigma=2.0, stride=2):
         cx, cy = (x + 0.5) / stride - 0.5, (y + 0.5) / stride - 0.5
         maps.append(-((columns - cx) ** 2 + (rows - cy) ** 2) / (2 * sigma**2))
     return np.array(maps, dtype=np.float32)
+
+
+def engine_answers():
+    """Whether a Docker engine can be used."""
+    docker = shutil.which("docker")
+    return bool(docker) and not subprocess.run([docker, "info"], capture_output=True).returncode

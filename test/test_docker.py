@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from synthetic import engine_answers
 
 from medvial.archive import check_image, check_model
 
@@ -25,10 +26,6 @@ def run(*command, cwd=ROOT, timeout=900):
     return subprocess.run(
         list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=timeout
     )
-
-
-def engine_answers():
-    return bool(shutil.which("docker")) and run("docker", "info").returncode == 0
 
 
 @pytest.fixture(scope="module", autouse=True)
