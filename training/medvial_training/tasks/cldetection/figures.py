@@ -55,7 +55,7 @@ def error_curve(marks: Marks, bootstrap: Bootstrap, observers: FloatArray | None
     """
     grid = np.linspace(0, CURVE_END_MM, 121)
     share = np.stack([marks.detected(t).ravel() for t in grid], axis=1)
-    patients = np.repeat(marks.patients, len(marks.landmark_set))
+    patients = np.repeat(marks.clusters, len(marks.landmark_set))
     estimates = cluster_means(100 * share, patients, bootstrap)
     value, low, high = (np.array([getattr(e, n) for e in estimates]) for n in _ESTIMATE)
     with _figure(7.2, 3.9) as figure:

@@ -66,11 +66,6 @@ class Marks:
                 raise InputError(f"Expected {name} of shape {shape}, got {got}.")
 
     @property
-    def patients(self) -> NDArray[np.str_]:
-        """(N,) `clusters`, under the name that some callers know."""
-        return self.clusters
-
-    @property
     def patients_known(self) -> bool:
         """Whether patients were named, or only films."""
         return self.patient_ids.tolist() != self.image_ids

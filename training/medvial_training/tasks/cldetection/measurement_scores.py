@@ -72,7 +72,7 @@ def _row(pair: MeasuredPair, marks: Marks, bootstrap: Bootstrap) -> dict[str, An
     result = agreement(difference)
     beyond = np.where(np.isfinite(difference), np.abs(difference) > threshold, np.nan)
     columns = np.column_stack([difference, np.abs(difference), 100 * beyond])
-    bias, absolute, exceeded = cluster_means(columns, marks.patients, bootstrap)
+    bias, absolute, exceeded = cluster_means(columns, marks.clusters, bootstrap)
     low, high = result.limits
     return {
         "name": pair.name,

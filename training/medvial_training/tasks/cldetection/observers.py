@@ -39,11 +39,11 @@ def observer_distances(marks: Marks, first: Path, second: Path) -> FloatArray:
 def observer_scores(marks: Marks, distance: FloatArray, bootstrap: Bootstrap) -> dict[str, Any]:
     """MRE and SDR of one observer against the other, overall; MRE per landmark symbol."""
     points = distance.ravel()
-    patients = np.repeat(marks.patients, len(marks.landmark_set))
+    patients = np.repeat(marks.clusters, len(marks.landmark_set))
     known = np.isfinite(points)
     within = [np.where(known, 100.0 * (points < t), np.nan) for t in SDR_MM]
     mre, *sdr = cluster_means(np.column_stack([points, *within]), patients, bootstrap)
-    by_landmark = cluster_means(distance, marks.patients, bootstrap)
+    by_landmark = cluster_means(distance, marks.clusters, bootstrap)
     return {
         "films": int(np.isfinite(distance).any(axis=1).sum()),
         "mre_mm": mre.as_dict(),

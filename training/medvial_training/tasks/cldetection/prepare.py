@@ -66,6 +66,11 @@ def prepare(
     about = _about(Path(source), raw, description, licence)
     store = FilmStore(out, model)
     mirrored = {film.image_id: _faces_left(film, landmark_set) for film in raw.films}
+    if any(mirrored.values()) and landmark_set.mirror != tuple(range(len(landmark_set))):
+        raise InputError(
+            f"Expected films that face right for the set {landmark_set.name}, whose landmarks change "
+            "sides in a mirror, got films that face left: mirror these and their table first."
+        )
     fingerprint = _fingerprint(raw, store, mirrored, model, [vars(fractions), seed, about])
     if _is_done(out, fingerprint, store, raw, mirrored):
         log.info("Everything is prepared in %s already.", out)

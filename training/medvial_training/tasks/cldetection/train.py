@@ -109,7 +109,10 @@ def write_model(
     _seal(part, config, Learned(prior, calibration), training, {})
     metrics = _validate(Predictor(part), samples["valid"])
     _seal(part, config, Learned(prior, calibration), training, metrics)
-    log.info("Validation with shape prior: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics)
+    if metrics:
+        log.info(
+            "Validation with shape prior: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics
+        )
     replace_folder(part, folder)
     return folder
 
