@@ -68,8 +68,8 @@ def prepare(
     mirrored = {film.image_id: _faces_left(film, landmark_set) for film in raw.films}
     if any(mirrored.values()) and landmark_set.mirror != tuple(range(len(landmark_set))):
         raise InputError(
-            f"Expected films that face right for the set {landmark_set.name}, whose landmarks change "
-            "sides in a mirror, got films that face left: mirror these and their table first."
+            f"Expected films that face right for the set {landmark_set.name}, whose landmarks "
+            "change sides in a mirror, got films that face left: mirror these and their table."
         )
     fingerprint = _fingerprint(raw, store, mirrored, model, [vars(fractions), seed, about])
     if _is_done(out, fingerprint, store, raw, mirrored):
