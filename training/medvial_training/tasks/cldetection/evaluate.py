@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
@@ -17,6 +18,7 @@ from medvial_training.tasks.cldetection.dataset import (
     INPUT_FIELDS,
     Sample,
     check_prepared,
+    load_config,
     load_samples,
 )
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
@@ -29,6 +31,7 @@ from medvial_training.tasks.cldetection.predictions import (
     FilmPredictor,
     gather_marks,
     predict_samples,
+    with_landmarks_of,
     write_predictions,
     write_table,
 )
@@ -63,6 +66,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Predict the films of a split, score them, and write tables, pictures and report.html.
 
+    A model that knows more landmarks than the data have marked (cl-38 on isbi-19) is scored on
+    those that are.
+
     Args:
         data: Folder that step 1 wrote.
         model: Model folder, of step 2 or any other.
@@ -82,11 +88,13 @@ def evaluate(
         InputError: The data or the model is unusable, they do not fit each other, or patients
             are shared between splits.
     """
-    predictor = Predictor(model)
+    trained = Predictor(model)
+    marked = load_landmark_set(load_config(data).landmark_set)
+    predictor, config = with_landmarks_of(marked, trained, trained.landmark_set, trained.config)
     return evaluate_predictor(
         predictor,
-        predictor.config,
-        predictor.manifest,
+        config,
+        trained.manifest,
         data,
         out,
         split=split,

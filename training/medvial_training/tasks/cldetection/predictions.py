@@ -1,5 +1,6 @@
 """The predictions of a test as a table, so that they can be scored and drawn again."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.landmarks import load_landmark_set
+from medvial.cldetection.landmarks import LandmarkSet, load_landmark_set
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.preprocess import Geometry
 from medvial.errors import InputError
@@ -24,6 +25,38 @@ class FilmPredictor(Protocol):
     def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
         """Landmarks of a prepared film."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SubsetPredictor:
+    """A predictor whose films keep only some of its landmarks, by index."""
+
+    predictor: FilmPredictor
+    kept: list[int]
+
+    def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
+        """The film of the whole model, cut down."""
+        film = self.predictor.from_network_input(grey, geometry)
+        return dataclasses.replace(
+            film,
+            points=film.points[self.kept],
+            probability=None if film.probability is None else film.probability[self.kept],
+            corrected=film.corrected[self.kept],
+            features=film.features[self.kept],
+        )
+
+
+def with_landmarks_of(
+    marked: LandmarkSet, predictor: FilmPredictor, known: LandmarkSet, config: Config
+) -> tuple[FilmPredictor, Config]:
+    """A predictor and its configuration, cut down to the landmarks that the data have marked.
+
+    Unchanged where the model lacks one of them: the data then do not fit the model.
+    """
+    if marked.symbols == known.symbols or not set(marked.symbols) <= set(known.symbols):
+        return predictor, config
+    kept = SubsetPredictor(predictor, marked.indices_in(known))
+    return kept, dataclasses.replace(config, landmark_set=marked.name)
 
 
 def predict_samples(
