@@ -1,4 +1,4 @@
-"""The command line of the step scripts: a task's function, its parameters as options."""
+"""Command lines made of functions: the step scripts, and the programs of a task."""
 
 import importlib
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli, set_parsing_settings
 
 from medvial.errors import InputError
 from medvial.outputs import read_json
@@ -31,17 +31,44 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
     Returns:
         Exit code: 0, or 1 after one line that says what is wrong.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     task, rest = _task_of(sys.argv[1:] if arguments is None else list(arguments))
-    try:
+
+    def step() -> None:
         function = _function(task, verb)
         _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
-        rest = _with_values(rest, parser)
-        options = parser.instantiate_classes(parser.parse_args(rest))
+        options = parser.instantiate_classes(parser.parse_args(_with_values(rest, parser)))
         options.pop("config", None)
         function(**options)
+
+    return _report(step)
+
+
+def run_command(
+    function: Callable[..., Any],
+    arguments: list[str] | None = None,
+    *,
+    as_positional: bool = True,
+) -> int:
+    """Run one function as a program, its parameters as the command line.
+
+    Args:
+        function: What the program does.
+        arguments: Command line without the program's name; None takes the process's.
+        as_positional: Take parameters without a default by position, not by name.
+
+    Returns:
+        Exit code: 0, or 1 after one line that says what is wrong.
+    """
+    return _report(lambda: auto_cli(function, args=arguments, as_positional=as_positional))
+
+
+def _report(job: Callable[[], Any]) -> int:
+    """Run a job; a user's mistake becomes one line on standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    try:
+        job()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

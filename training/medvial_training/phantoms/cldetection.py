@@ -9,16 +9,15 @@ paired structures lie on the near, denser contour of the jaw, not between the tw
 
 import json
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jsonargparse import auto_cli
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
+from medvial_training.cli import run_command
 from medvial_training.phantoms.cephalogram_draw import Exposure, draw_film
 from medvial_training.phantoms.cephalogram_shape import Head, Points, sample_head
 from medvial_training.phantoms.metaimage import MetaImageWriter
@@ -257,13 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 1 after one line that says what is wrong.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    try:
-        auto_cli(write_phantoms, args=arguments, as_positional=False)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(write_phantoms, arguments, as_positional=False)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ import logging
 import pickle
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import torch
-from jsonargparse import auto_cli
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -33,6 +31,7 @@ from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder, sha256
 from medvial.outputs import replace_folder, write_json
+from medvial_training.cli import run_command
 
 log = logging.getLogger(__name__)
 
@@ -140,13 +139,7 @@ def baseline_config(state: dict[str, Tensor]) -> Config:
 
 def main() -> int:
     """The command line; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        auto_cli(import_baseline, as_positional=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(import_baseline)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ al., Medical Image Analysis 31, 2016; Test1 is the test.
 import csv
 import io
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import auto_cli
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
 from medvial.outputs import write_bytes
+from medvial_training.cli import run_command
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +88,7 @@ def _read_marks(path: Path) -> Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    try:
-        auto_cli(convert, args=arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(convert, arguments)
 
 
 if __name__ == "__main__":
