@@ -111,7 +111,7 @@ def write_model(
     _seal(part, config, Learned(prior, calibration), training, metrics)
     if metrics:
         log.info(
-            "Validation with shape prior: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics
+            "Validation as in the container: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics
         )
     replace_folder(part, folder)
     return folder
