@@ -24,7 +24,7 @@ source ./setup.sh
 bin=.venv/bin
 $bin/ruff check
 $bin/ruff format --check
-$bin/mypy shared training algorithms
+$bin/mypy shared training rehearsal algorithms
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 $bin/shellcheck --external-sources "${scripts[@]}"
 # One thread a process: two processes of two threads each wait for one another.

@@ -21,8 +21,9 @@ setup_venv() {
   "$python" -m venv "$root/.venv"
   "$root/.venv/bin/pip" install -qq --require-hashes --requirement "$root/requirements.txt"
   "$root/.venv/bin/pip" install -qq --no-deps --no-build-isolation \
-    --editable "$root/shared" --editable "$root/training"
-  (cd "$root" && sha256sum requirements.txt shared/pyproject.toml training/pyproject.toml >"$stamp")
+    --editable "$root/shared" --editable "$root/training" \
+    --editable "$root/rehearsal"
+  (cd "$root" && sha256sum requirements.txt {shared,training,rehearsal}/pyproject.toml >"$stamp")
 }
 
 setup_venv

@@ -1,0 +1,1 @@
+"""What stands between an algorithm folder and its upload: check, rehearse, predict, serve, new."""
