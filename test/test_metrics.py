@@ -11,7 +11,9 @@ from medvial_training.metrics import (
     cluster_means,
     cluster_statistic,
     expected_calibration_error,
+    ratio,
     reliability_table,
+    weighted_statistics,
 )
 
 
@@ -108,6 +110,24 @@ def test_reliability_table_by_hand():
         "mean_probability": None,
         "observed": None,
     }
+
+
+def test_weighted_statistics_equal_the_means_of_the_same_resamples():
+    values, patients = np.array([1.0, 2.0, 6.0, 3.0]), ["a", "a", "b", "c"]
+
+    def mean_and_maximum_weight(weights):
+        mean = ratio(weights @ values[:, None], weights.sum(axis=1, keepdims=True))
+        return np.column_stack([mean, weights.max(axis=1)])
+
+    mean, heaviest = weighted_statistics(mean_and_maximum_weight, patients, Bootstrap(700))
+    assert mean == cluster_means(values, patients, Bootstrap(700))[0]
+    assert (heaviest.value, heaviest.high) == (1, 3)
+
+
+def test_weighted_statistic_of_one_patient_has_no_interval():
+    (estimate,) = weighted_statistics(lambda w: w @ [[1.0], [2.0]], ["a", "a"])
+    assert estimate.value == 3
+    assert np.isnan([estimate.low, estimate.high]).all()
 
 
 def test_bins_are_closed_below():

@@ -5,7 +5,7 @@ patients (cluster bootstrap; A. C. Davison and D. V. Hinkley, Bootstrap Methods 
 Application, 1997, section 3.8).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def cluster_means(
     np.add.at(counts, index, valid)
     low, high = _percentile_interval(_resampled_means(sums, counts, bootstrap), bootstrap.level)
     usable = (counts > 0).sum(axis=0) >= 2
-    means = _ratio(sums.sum(axis=0), counts.sum(axis=0))
+    means = ratio(sums.sum(axis=0), counts.sum(axis=0))
     return [
         Estimate(float(m), float(lo) if ok else np.nan, float(hi) if ok else np.nan)
         for m, lo, hi, ok in zip(means, low, high, usable, strict=True)
@@ -129,6 +129,39 @@ def cluster_statistic(
     return Estimate(value, float(low[0]), float(high[0]))
 
 
+def weighted_statistics(
+    statistics: Callable[[FloatArray], FloatArray],
+    clusters: ArrayLike,
+    bootstrap: Bootstrap | None = None,
+) -> list[Estimate]:
+    """Statistics that can be computed for many resamples at once, with intervals over the clusters.
+
+    A resample is how often every row counts in it, so whatever is made of weighted sums (a ratio
+    of sums, a root mean square, a coefficient of determination) is one matrix product for hundreds
+    of resamples.
+
+    Args:
+        statistics: Takes (R, N) weights of the rows and returns (R, K), NaN where undefined.
+        clusters: (N,), the patient of every row.
+        bootstrap: How to resample; the defaults if None.
+
+    Returns:
+        K estimates: the statistics with every row counted once, and their intervals, which are
+        NaN if there are fewer than two clusters.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    names = np.asarray(clusters)
+    index, count = _cluster_index(names, len(names))
+    values = statistics(np.ones((1, len(names))))[0]
+    if count < 2:
+        return [Estimate(float(value), np.nan, np.nan) for value in values]
+    drawn = [statistics(weights[:, index]) for weights in _cluster_weights(count, bootstrap)]
+    low, high = _percentile_interval(np.concatenate(drawn), bootstrap.level)
+    return [
+        Estimate(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)
+    ]
+
+
 def _columns(values: ArrayLike) -> FloatArray:
     """(N,) or (N, K) as (N, K)."""
     table = np.asarray(values, dtype=np.float64)
@@ -153,16 +186,20 @@ def _resampled_means(sums: FloatArray, counts: FloatArray, bootstrap: Bootstrap)
     clusters = len(sums)
     if clusters == 0:
         return np.full((1, sums.shape[1]), np.nan)
+    weights = _cluster_weights(clusters, bootstrap)
+    return np.concatenate([ratio(w @ sums, w @ counts) for w in weights])
+
+
+def _cluster_weights(clusters: int, bootstrap: Bootstrap) -> Iterator[FloatArray]:
+    """How often every cluster is taken, (<= 500, clusters) for a batch of resamples at a time."""
     rng = np.random.default_rng(bootstrap.seed)
-    means = []
     for start in range(0, bootstrap.resamples, _BATCH):
         size = min(_BATCH, bootstrap.resamples - start)
-        weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        means.append(_ratio(weights @ sums, weights @ counts))
-    return np.concatenate(means)
+        drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+        yield drawn.astype(np.float64)
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Quotient; NaN where the denominator is 0."""
     empty = np.full_like(numerator, np.nan, dtype=np.float64)
     return np.divide(numerator, denominator, out=empty, where=denominator > 0)
