@@ -59,21 +59,21 @@ class _GateError(Exception):
         self.mend = mend
 
 
-class GateFailure(_GateError):
+class GateFailure(_GateError):  # noqa: N818 - a verdict, not an error
     """The platform would refuse this, or it would fail there."""
 
     def __init__(self, found: str, mend: str) -> None:
         super().__init__(found, mend)
 
 
-class GateWarning(_GateError):
+class GateWarning(_GateError):  # noqa: N818 - a verdict, not an error
     """It would work, but should be looked at."""
 
     def __init__(self, found: str, mend: str) -> None:
         super().__init__(found, mend)
 
 
-class GateNotRun(_GateError):
+class GateNotRun(_GateError):  # noqa: N818 - a verdict, not an error
     """The gate cannot be tried here."""
 
     def __init__(self, why: str) -> None:
