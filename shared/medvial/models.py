@@ -114,11 +114,18 @@ def config_from_dict(config_type: type[ConfigT], values: Any, *, where: Path) ->
     return config_type(**values)
 
 
-def load_network(folder: ModelFolder, build_model: Callable[[], Any]) -> Network:
-    """The network of a model folder as a function of arrays.
+def load_network(
+    folder: ModelFolder, build_model: Callable[[], Any], name: str = "model"
+) -> Network:
+    """A network of a model folder as a function of arrays.
 
     PyTorch on a CUDA device where there is one, else ONNX Runtime on the CPU, else PyTorch on the
     CPU; the environment variable MEDVIAL_BACKEND (torch or onnx) overrides. No pickle is loaded.
+
+    Args:
+        folder: The model folder.
+        build_model: Makes the untrained network, for PyTorch.
+        name: The network's name: its files are name.onnx and name.safetensors.
 
     Returns:
         A function of (N, ...) float32 to (N, ...) float32.
@@ -126,9 +133,10 @@ def load_network(folder: ModelFolder, build_model: Callable[[], Any]) -> Network
     Raises:
         InputError: No backend is installed for the files that the folder holds.
     """
+    onnx, safetensors = f"{name}.onnx", f"{name}.safetensors"
     usable = {
-        "onnx": ONNX in folder.manifest.files and _installed("onnxruntime"),
-        "torch": SAFETENSORS in folder.manifest.files and _installed("torch"),
+        "onnx": onnx in folder.manifest.files and _installed("onnxruntime"),
+        "torch": safetensors in folder.manifest.files and _installed("torch"),
     }
     choice = os.environ.get(BACKEND_VARIABLE, "")
     if choice not in ("", *usable):
@@ -137,15 +145,15 @@ def load_network(folder: ModelFolder, build_model: Callable[[], Any]) -> Network
         choice = "torch" if usable["torch"] and (_cuda() or not usable["onnx"]) else "onnx"
     if not usable[choice]:
         raise InputError(
-            f"Expected {ONNX} with ONNX Runtime, or {SAFETENSORS} with PyTorch, in {folder.path}; "
+            f"Expected {onnx} with ONNX Runtime, or {safetensors} with PyTorch, in {folder.path}; "
             f"got {sorted(folder.manifest.files)} and installed: "
-            f"{[n for n in ('onnxruntime', 'torch') if _installed(n)]}. Run step 4 to write {ONNX}."
+            f"{[n for n in ('onnxruntime', 'torch') if _installed(n)]}. Run step 4 to write {onnx}."
         )
     if choice == "onnx":
-        return _onnx_network(folder.path / ONNX)
+        return _onnx_network(folder.path / onnx)
     from medvial.torch_network import torch_network
 
-    return torch_network(folder.path / SAFETENSORS, build_model)
+    return torch_network(folder.path / safetensors, build_model)
 
 
 def sha256(path: Path) -> str:

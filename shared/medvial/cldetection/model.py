@@ -1,7 +1,6 @@
 """The networks that turn a film into landmark heatmaps."""
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.nn import functional
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import load_landmark_set
+from medvial.unet import CompactUNet, conv_block
 
 
 def build_model(config: Config) -> nn.Module:
@@ -25,43 +25,6 @@ def build_model(config: Config) -> nn.Module:
         "unet": lambda: UNet(config.channels, landmarks),
     }
     return builders[config.architecture]()
-
-
-class CompactUNet(nn.Module):
-    """A U-Net whose stem halves the film once, so that no layer works at full resolution.
-
-    One resolution level per entry of `widths`. Half-resolution heatmaps with sub-pixel decoding
-    lose no accuracy and need a quarter of the work of full-resolution ones.
-    """
-
-    def __init__(
-        self, channels: int, landmarks: int, widths: Sequence[int], dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
-        pairs = list(pairwise(widths))
-        self.down = nn.ModuleList([conv_block(widths[0], widths[0])])
-        self.down.extend(conv_block(fine, coarse) for fine, coarse in pairs)
-        self.dropout = nn.Dropout2d(dropout)
-        self.up = nn.ModuleList(conv_block(fine + coarse, fine) for fine, coarse in pairs[::-1])
-        self.head = nn.Conv2d(widths[0], landmarks, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to logits (N, L, H / 2, W / 2)."""
-        x = self.down[0](self.stem(x))
-        skips = []
-        for block in self.down[1:]:
-            skips.append(x)
-            x = block(functional.max_pool2d(x, 2))
-        x = self.dropout(x)
-        for block, skip in zip(self.up, skips[::-1], strict=True):
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, skip], dim=1))
-        return self.head(x)
 
 
 class UNet(nn.Module):
@@ -100,18 +63,3 @@ class UNet(nn.Module):
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(torch.cat([upsample(x), skips.pop()], dim=1))
         return self.head(x)
-
-
-def conv_block(
-    inputs: int, outputs: int, *, middle: int | None = None, bias: bool = False
-) -> nn.Sequential:
-    """Twice convolution 3 x 3, batch norm, ReLU; `middle` channels in between."""
-    middle = middle or outputs
-    return nn.Sequential(
-        nn.Conv2d(inputs, middle, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(middle),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(middle, outputs, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
