@@ -64,8 +64,8 @@ class Config:
     beat_smoothing_s: float = 0.12
     """Window that smooths the area curve before beats are sought, in seconds."""
 
-    beat_min_distance_s: float = 0.33
-    """Shortest time from one end-systole to the next, in seconds (180 beats per minute)."""
+    beat_min_distance_s: float = 0.30
+    """Shortest time from one end-systole to the next, in seconds (200 beats per minute)."""
 
     beat_prominence: float = 0.4
     """Least prominence of an end-systole, as a share of the area's range (5th to 95th
