@@ -1,28 +1,32 @@
 """The base of every algorithm container: load, predict, save.
 
-The platform mounts the case at /input and the model at /opt/ml/model, runs the program once, and
-reads /output. Only standard output is used for logs, because anything on standard error marks the
+The platform mounts the case at /input and the model at /opt/ml/model, and reads /output. By the
+method `exec` it runs the program once a case; by `invoke` the program is a server that is asked
+once a case. Only standard output is used for logs, because anything on standard error marks the
 job with a warning; a failure ends with one line there, which is what the platform's user sees.
 """
 
 import argparse
-import contextlib
 import inspect
-import logging
-import signal
-import sys
-import traceback
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from medvial.errors import InputError
-from medvial.outputs import write_json
-from medvial.sockets import Interface, load_interfaces, select_interface, validate
+import numpy as np
+from numpy.typing import DTypeLike
 
-log = logging.getLogger(__name__)
+from medvial.case_outputs import CaseOutputs, remove_outputs
+from medvial.errors import InputError
+from medvial.metaimage_writer import ImageGeometry, MetaImageWriter
+from medvial.output_checks import only_image
+from medvial.program import run_program
+from medvial.server import PORT, serve
+from medvial.sockets import Interface, load_interfaces, select_interface
+
+METHODS = ("exec", "invoke")
+METHOD_VARIABLE = "MEDVIAL_API_METHOD"
 
 
 class Algorithm(ABC):
@@ -30,6 +34,9 @@ class Algorithm(ABC):
 
     A subclass lives in its algorithm folder's process.py, beside sockets.json.
     """
+
+    progress: Callable[[int, int], None] | None = None
+    """Told of what is done and how much there is; None in a container."""
 
     def __init__(
         self,
@@ -42,7 +49,8 @@ class Algorithm(ABC):
         self.output_path = output_path
         self.model_path = model_path
         self.interfaces = load_interfaces(Path(inspect.getfile(type(self))).parent / "sockets.json")
-        self._staged: dict[Path, Any] = {}
+        self._outputs: CaseOutputs | None = None
+        self._kept: set[str] | None = None
 
     @abstractmethod
     def load(self) -> None:
@@ -54,7 +62,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def save(self) -> None:
-        """Hand every output to `write_output`."""
+        """Hand every output to `write_output`, `image_output` or `file_output`."""
 
     def process(self) -> None:
         """Load the model and run the case."""
@@ -62,24 +70,33 @@ class Algorithm(ABC):
         self.run()
 
     def run(self) -> None:
-        """Run the case in `input_path`; either all outputs are written or none."""
-        self._staged = {}
+        """Run the case in `input_path`; either all outputs are written or none.
+
+        What an earlier case left, on this object and at the places of its outputs, is removed
+        first.
+        """
+        self._forget_case()
+        declared = [socket for i in self.interfaces for socket in i.outputs]
+        remove_outputs(self.output_path, declared)
         self.interface: Interface = select_interface(self.interfaces, self.input_path)
-        self.predict()
-        self.save()
-        missing = [
-            s.slug
-            for s in self.interface.outputs
-            if self.output_path / s.relative_path not in self._staged
-        ]
-        if missing:
-            raise RuntimeError(f"save() wrote no output for {missing}")
-        self._publish()
+        with CaseOutputs(self.output_path, self.interface.outputs) as self._outputs:
+            self.predict()
+            self.save()
+            self._outputs.publish()
 
     def input_for(self, slug: str) -> Path | None:
         """Path of an input of this case; None where the case's interface has no such input."""
         socket = self.interface.socket(slug)
         return self.input_path / socket.relative_path if socket else None
+
+    def image_for(self, slug: str) -> Path | None:
+        """The one file of an image input; None where the case's interface has no such input.
+
+        Raises:
+            InputError: There is none, or more than one.
+        """
+        folder = self.input_for(slug)
+        return folder and only_image(folder)
 
     def write_output(self, slug: str, value: Any) -> None:
         """Check a JSON output against its schemas and keep it until all outputs are there.
@@ -87,64 +104,97 @@ class Algorithm(ABC):
         Raises:
             InputError: The value is not valid.
         """
-        socket = self.interface.socket(slug)
-        if socket is None or socket not in self.interface.outputs:
-            known = [s.slug for s in self.interface.outputs]
-            raise ValueError(f"Expected one of the outputs {known}, got {slug!r}")
-        validate(socket, value)
-        self._staged[self.output_path / socket.relative_path] = value
+        self._case_outputs().write_json(slug, value)
 
-    def _publish(self) -> None:
-        """Write every output beside its place, then move them all."""
-        staged = {path.with_name(path.name + ".staged"): path for path in self._staged}
-        try:
-            for staging, path in staged.items():
-                write_json(staging, self._staged[path])
-            for staging, path in staged.items():
-                staging.replace(path)
-        finally:
-            for staging in staged:
-                with contextlib.suppress(OSError):
-                    staging.unlink()
+    def image_output(
+        self, slug: str, geometry: ImageGeometry, *, dtype: DTypeLike = np.uint8
+    ) -> MetaImageWriter:
+        """A writer of an image output, slice by slice, as a context manager.
+
+        Args:
+            slug: The output.
+            geometry: Of the input that the image belongs to: `open_stack(path).info.geometry`.
+            dtype: Of the slices, (H, W) each; a Segmentation is uint8.
+
+        Raises:
+            InputError: The kind of output cannot have such pixels.
+        """
+        return self._case_outputs().image(slug, geometry, dtype)
+
+    def file_output(self, slug: str) -> Path:
+        """A path to write an output file to; it is moved to its place with all the others."""
+        return self._case_outputs().file(slug)
+
+    def report_progress(self, done: int, total: int) -> None:
+        """Say how far the case is, to whoever wants to know."""
+        if self.progress is not None:
+            self.progress(done, total)
+
+    def discard_outputs(self) -> None:
+        """Remove what a case that is given up has written so far."""
+        if self._outputs is not None:
+            self._outputs.discard()
 
     @classmethod
     def main(cls, arguments: Sequence[str] | None = None) -> int:
-        """Run one case from the command line; returns the exit code."""
-        parser = argparse.ArgumentParser(description=inspect.getdoc(cls))
-        for name, default in (
-            ("input", "/input"),
-            ("output", "/output"),
-            ("model", "/opt/ml/model"),
-        ):
-            parser.add_argument(
-                f"--{name}", type=Path, default=Path(default), help=f"{name} folder"
-            )
-        paths = parser.parse_args(arguments)
-        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
-        signal.signal(signal.SIGTERM, _stop)
-        return _report(
-            lambda: cls(
-                input_path=paths.input, output_path=paths.output, model_path=paths.model
-            ).process()
+        """Run one case, or serve cases, from the command line; returns the exit code."""
+        options = _parser(inspect.getdoc(cls)).parse_args(arguments)
+        started: list[Algorithm] = []
+
+        def discard() -> None:
+            for algorithm in started:
+                algorithm.discard_outputs()
+
+        def job() -> None:
+            method = options.method or os.environ.get(METHOD_VARIABLE) or METHODS[0]
+            if method not in METHODS:
+                raise InputError(
+                    f"Expected {METHOD_VARIABLE} to be {' or '.join(METHODS)}, got {method!r}."
+                )
+            paths = {f"{name}_path": getattr(options, name) for name in _FOLDERS}
+            algorithm = cls(**paths)
+            started.append(algorithm)
+            if method == "invoke":
+                serve(algorithm, port=options.port)
+            else:
+                algorithm.process()
+
+        return run_program(job, on_kill=discard)
+
+    def _case_outputs(self) -> CaseOutputs:
+        if self._outputs is None:
+            raise RuntimeError("Expected an output to be written by predict() or save(), in a run")
+        return self._outputs
+
+    def _forget_case(self) -> None:
+        """Remove every attribute that is not the model's: a case never sees another's."""
+        self._outputs = None
+        if self._kept is None:
+            self._kept = set(vars(self))
+        for name in set(vars(self)) - self._kept:
+            delattr(self, name)
+
+
+_FOLDERS = {
+    "input": Path("/input"),
+    "output": Path("/output"),
+    "model": Path("/opt/ml/model"),
+}
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        help="run one case, or serve cases over HTTP (default: the environment variable "
+        f"{METHOD_VARIABLE}, else {METHODS[0]})",
+    )
+    for name, default in _FOLDERS.items():
+        parser.add_argument(
+            f"--{name}", type=Path, default=default, help=f"{name} folder (default: %(default)s)"
         )
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    """End on SIGTERM, which a process with the id 1 would otherwise ignore."""
-    raise SystemExit(128 + number)
-
-
-def _report(job: Any) -> int:
-    """Run a job; a failure becomes one line on standard error and an exit code of 1."""
-    try:
-        job()
-    except InputError as error:
-        message = f"InputError: {error}"
-    except Exception as error:
-        traceback.print_exc(file=sys.stdout)
-        message = f"{type(error).__name__}: {error}"
-    else:
-        return 0
-    sys.stdout.flush()
-    print(" ".join(message.split()), file=sys.stderr)
-    return 1
+    parser.add_argument(
+        "--port", type=int, default=PORT, help="of the server (default: %(default)s)"
+    )
+    return parser

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class MetaHeader:
     origin_mm: Vector
     direction: tuple[Vector, Vector, Vector]
     """Columns are the directions of the axes x, y, z in the world."""
+    dimensions: Literal[2, 3]
+    """Axes that lie in space."""
 
     @property
     def slice_bytes(self) -> int:
@@ -60,12 +62,15 @@ class MetaHeader:
         return self.height * self.width * self.channels * self.dtype.itemsize
 
 
-def read_meta_header(file: BinaryIO, path: Path) -> MetaHeader:
+def read_meta_header(
+    file: BinaryIO, path: Path, types: Mapping[str, Any] = ELEMENT_TYPES
+) -> MetaHeader:
     """Read and check the header of a MetaImage file with its pixels inside.
 
     Args:
         file: The file, open at its beginning; left at the first byte of the pixels.
         path: Its path, for messages.
+        types: The pixel types to accept, by their name in the header; by default those of films.
 
     Returns:
         The header; a size of 1 stands for axes that the file does not have.
@@ -76,7 +81,7 @@ def read_meta_header(file: BinaryIO, path: Path) -> MetaHeader:
     fields = _read_fields(file, path)
     _check_layout(fields, path)
     count, height, width, channels, space = _read_shape(fields, path)
-    dtype = _read_dtype(fields, path)
+    dtype = _read_dtype(fields, path, types)
     header = MetaHeader(
         count=count,
         height=height,
@@ -186,17 +191,18 @@ def _sizes(fields: Mapping[str, str], path: Path, dims: int) -> list[int]:
     return sizes
 
 
-def _read_dtype(fields: Mapping[str, str], path: Path) -> np.dtype[Any]:
+def _read_dtype(fields: Mapping[str, str], path: Path, types: Mapping[str, Any]) -> np.dtype[Any]:
     name = fields["ElementType"].removesuffix("_ARRAY")
-    if name not in ELEMENT_TYPES:
+    if name not in types:
+        films = " (a film of 8 or 16 bit)" if types is ELEMENT_TYPES else ""
         raise InputError(
-            f"{path}: expected ElementType {' or '.join(ELEMENT_TYPES)} (a film of 8 or 16 bit), "
+            f"{path}: expected ElementType {' or '.join(types)}{films}, "
             f"got {fields['ElementType']!r}."
         )
     big_endian = any(
         _read_flag(fields, path, key) for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     )
-    return np.dtype(ELEMENT_TYPES[name]).newbyteorder(">" if big_endian else "<")
+    return np.dtype(types[name]).newbyteorder(">" if big_endian else "<")
 
 
 def _read_world(fields: Mapping[str, str], path: Path, space: tuple[int, int]) -> dict[str, Any]:
@@ -216,6 +222,7 @@ def _read_world(fields: Mapping[str, str], path: Path, space: tuple[int, int]) -
     )
     pad = 3 - (last - first)
     return {
+        "dimensions": last - first,
         "spacing_mm": tuple(spacing[first:last] + [1.0] * pad),
         "origin_mm": tuple(origin[first:last] + [0.0] * pad),
         "direction": tuple(tuple(float(value) for value in row) for row in direction),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medvial.errors import InputError
 from medvial.image_headers import TiffPage, read_image_size, read_tiff_pages
 from medvial.metaimage import MetaHeader, Vector, check_slice_size, read_meta_header
+from medvial.metaimage_writer import ImageGeometry
 from medvial.pixel_sources import RawSource, ZlibSource
 
 STACK_SUFFIXES = (".mha", ".tif", ".tiff")
@@ -46,6 +47,19 @@ class StackInfo:
     """World coordinates (x, y, z) of the centre of the first pixel of the first slice."""
     direction: tuple[Vector, Vector, Vector]
     """Matrix whose columns are the directions of x, y, z in the world."""
+    dimensions: Literal[2, 3] = 3
+    """2 for a file without a third axis."""
+
+    @property
+    def geometry(self) -> ImageGeometry:
+        """Where the pixels lie in the world; what an image made of this one must repeat."""
+        return ImageGeometry(
+            size_xyz=(self.width, self.height, self.count),
+            spacing_mm=self.spacing_mm,
+            origin_mm=self.origin_mm,
+            direction=self.direction,
+            dimensions=self.dimensions,
+        )
 
 
 class ImageStack:
@@ -154,6 +168,7 @@ def _open_mha(path: Path) -> ImageStack:
         header.spacing_mm,
         header.origin_mm,
         header.direction,
+        header.dimensions,
     )
     return ImageStack(info, lambda: _read_mha(path, header))
 
@@ -249,7 +264,8 @@ def _plain_info(
     path: Path, count: int, height: int, width: int, channels: int, dtype: np.dtype[Any]
 ) -> StackInfo:
     one, zero = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
-    return StackInfo(path, count, height, width, channels, dtype, one, zero, _IDENTITY)
+    dimensions: Literal[2, 3] = 2 if count == 1 else 3
+    return StackInfo(path, count, height, width, channels, dtype, one, zero, _IDENTITY, dimensions)
 
 
 def _checked(image: NDArray[Any] | None, where: str) -> Slice:

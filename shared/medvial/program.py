@@ -1,0 +1,95 @@
+"""How a program runs where only its exit code and its last line are looked at."""
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from medvial.errors import InputError
+
+INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+GRACE_S = 3.0  # from SIGTERM to a hard end; the platform kills after 5
+_MESSAGE_LIMIT = 2000  # characters; the platform drops lines of 64 KiB
+
+
+def run_program(job: Callable[[], object], on_kill: Callable[[], object] = lambda: None) -> int:
+    """Run a job as a program: logs on standard output, SIGTERM ends it.
+
+    A failure becomes one line on standard error. On SIGTERM the job is left by SystemExit; where it
+    is deep in a library that does not come back, the process ends by itself after `GRACE_S`.
+
+    Args:
+        job: What the program does.
+        on_kill: Removes what the job would have removed, when it does not get to it.
+
+    Returns:
+        The exit code: 0, or 1 after a failure, 130 after Ctrl-C.
+    """
+    _use_utf8()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
+    _end_on_sigterm(on_kill)
+    try:
+        job()
+    except KeyboardInterrupt:
+        print_reason("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        print_reason(describe_failure(error))
+        return 1
+    return 0
+
+
+def describe_failure(error: Exception) -> str:
+    """One line for the user; the traceback of a failure that is not the user's goes to the log."""
+    if not isinstance(error, InputError):
+        traceback.print_exception(error, file=sys.stdout)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = f"{text} The case needs more memory than the container may use.".strip()
+    return f"{type(error).__name__}: {text}"[:_MESSAGE_LIMIT]
+
+
+def print_reason(line: str) -> None:
+    """Print the one line that the platform shows its user."""
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)
+
+
+def _use_utf8() -> None:
+    """Write UTF-8 only: any other byte, as a file name may have, ends the platform's log reader."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _end_on_sigterm(on_kill: Callable[[], object]) -> None:
+    """End on SIGTERM, which a process with the id 1 would otherwise ignore."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    # Python runs its handler only between two of its own instructions; the interpreter writes to
+    # this pipe at once, even while the main thread is inside a library.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_kill_later, args=(reader, on_kill), daemon=True).start()
+
+
+def _kill_later(reader: int, on_kill: Callable[[], object]) -> None:
+    while signal.SIGTERM not in os.read(reader, 64):
+        pass
+    time.sleep(GRACE_S)
+    with suppress(Exception):
+        on_kill()
+    os._exit(128 + signal.SIGTERM)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
