@@ -1,4 +1,4 @@
-"""What is learned after training: how to read the networks' outputs, and how far off they may be."""
+"""What is learned after training: how to read the networks, and how far off they may be."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
