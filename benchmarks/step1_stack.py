@@ -64,15 +64,15 @@ def write_stack(folder: Path, films: Path, count: int, *, compressed: bool) -> N
     import numpy as np
 
     from medvial.errors import InputError
+    from medvial.metaimage_writer import ImageGeometry, MetaImageWriter
     from medvial.stacks import open_stack
     from medvial_training.phantoms.cldetection import make_phantom
-    from medvial_training.phantoms.metaimage import MetaImageWriter
 
     real = sorted(films.glob("*.jpg"))[:count] if films.is_dir() else []
     folder.mkdir(parents=True)
     points = []
-    shape = (count, SLICE_HEIGHT, SLICE_WIDTH, 3)
-    with MetaImageWriter(folder / "train_stack.mha", shape, compressed=compressed) as stack:
+    path, geometry = folder / "train_stack.mha", ImageGeometry((SLICE_WIDTH, SLICE_HEIGHT, count))
+    with MetaImageWriter(path, geometry, channels=3, compressed=compressed) as stack:
         for number in range(1, count + 1):
             if len(real) == count:
                 (film,) = open_stack(real[number - 1])
@@ -80,7 +80,7 @@ def write_stack(folder: Path, films: Path, count: int, *, compressed: bool) -> N
                     raise film
             else:
                 film = np.repeat(make_phantom(number)[0][..., None], 3, axis=2)
-            slice_ = np.zeros(shape[1:], np.uint8)
+            slice_ = np.zeros((SLICE_HEIGHT, SLICE_WIDTH, 3), np.uint8)
             slice_[: film.shape[0], : film.shape[1]] = film
             stack.write(slice_)
             points += [

@@ -11,8 +11,8 @@ import pytest
 from synthetic import engine_answers
 
 from medvial.cldetection.predictor import Predictor
+from medvial.metaimage_writer import ImageGeometry, MetaImageWriter
 from medvial.outputs import read_json
-from medvial_training.phantoms.metaimage import MetaImageWriter
 from medvial_training.tasks.cldetection.dataset import load_config, load_samples
 from medvial_training.tasks.cldetection.isbi2015 import convert
 from medvial_training.tasks.cldetection.prepare import prepare
@@ -45,7 +45,8 @@ def films(tmp_path):
 def write_stack(path, names):
     """Films as the challenge stacks them: RGB, zero-padded at the bottom and right."""
     path.parent.mkdir(parents=True)
-    with MetaImageWriter(path, (len(names), 2400, 2880, 3), compressed=True, level=1) as writer:
+    geometry = ImageGeometry((2880, 2400, len(names)))
+    with MetaImageWriter(path, geometry, channels=3, level=1) as writer:
         for name in names:
             film = cv2.imread(str(FILMS / "images" / f"{name}.jpg"))[:, :, ::-1]
             padded = np.zeros((2400, 2880, 3), np.uint8)

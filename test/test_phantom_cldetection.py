@@ -25,7 +25,6 @@ from medvial_training.phantoms.cldetection import (
     write_phantoms,
     write_test_stack,
 )
-from medvial_training.phantoms.metaimage import MetaImageWriter
 
 INDEX = {name: index for index, name in enumerate(LANDMARKS)}
 HEIGHT, WIDTH = 300, 236
@@ -340,34 +339,10 @@ def test_sizes_that_do_not_fit_are_refused(tmp_path):
         write_phantoms(tmp_path, count=2, height=100, pad_height=90)
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 4, 9, 3)])
-@pytest.mark.parametrize("compressed", [True, False])
-def test_metaimage_reads_back_identically(tmp_path, shape, compressed):
-    stack = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    with MetaImageWriter(tmp_path / "stack.mha", shape, compressed=compressed) as writer:
-        for image in stack:
-            writer.write(image)
-    np.testing.assert_array_equal(read(tmp_path / "stack.mha"), stack)
-
-
 def test_stack_reader_streams_what_was_written(phantom_set):
     with open_stack(phantom_set / "train_stack.mha") as stack:
         streamed = np.array(list(stack))
     np.testing.assert_array_equal(streamed, read(phantom_set / "train_stack.mha"))
-
-
-def test_metaimage_that_fails_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(InputError, match=r"Expected 2 slices of shape \(3, 4\), uint8; got slice 1"),
-        MetaImageWriter(tmp_path / "stack.mha", (2, 3, 4)) as writer,
-    ):
-        writer.write(np.zeros((4, 3), np.uint8))
-    with (
-        pytest.raises(InputError, match=r"Expected 2 slices for .*, got 1"),
-        MetaImageWriter(tmp_path / "stack.mha", (2, 3, 4)) as writer,
-    ):
-        writer.write(np.zeros((3, 4), np.uint8))
-    assert not list(tmp_path.iterdir())
 
 
 def test_test_stack_is_small_and_of_the_challenge_size(tmp_path):

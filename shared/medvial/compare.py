@@ -4,6 +4,8 @@
 
 `expected_output.json` is one JSON object: the content of every output file by its path in the
 output folder, and under `model_sha256` the sha256 of the manifest of the model that made them.
+The content of an image is its geometry and its voxels by value; of any other file that is not
+JSON, its sha256.
 """
 
 import argparse
@@ -15,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from medvial.errors import InputError
+from medvial.image_description import describe_image
 from medvial.models import MANIFEST, sha256
 from medvial.outputs import read_json
+from medvial.stacks import STACK_SUFFIXES
 
 MODEL_KEY = "model_sha256"
+VOXEL_COUNTS = "labels"  # measured, not counted off: the only whole numbers that have a tolerance
 SHOWN = 10  # differences printed per file
 
 
@@ -82,7 +87,7 @@ def compare_folder(
         Every difference by path; a file too many or too few is one too.
 
     Raises:
-        InputError: An output is not JSON.
+        InputError: An output cannot be read.
     """
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     result: dict[str, list[Difference]] = {}
@@ -92,9 +97,22 @@ def compare_folder(
         elif name not in expected:
             result[name] = [Difference("", "is not an expected output", math.inf)]
         else:
-            content = read_json(folder / name)
+            content = read_output(folder / name)
             result[name] = compare(expected[name], content, tolerances.get(name, Tolerances()))
     return result
+
+
+def read_output(path: Path) -> Any:
+    """The content of an output file as JSON: itself, or what `describe_image` says, or a sha256.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if path.suffix == ".json":
+        return read_json(path)
+    if path.suffix in STACK_SUFFIXES:
+        return describe_image(path)
+    return {"file": {"sha256": sha256(path)}}
 
 
 def read_tolerances(
@@ -168,8 +186,9 @@ def _walk(
                 what = "is missing" if name in expected else "was not expected"
                 yield Difference(inside, what, math.inf)
                 continue
+            inner = key if key == VOXEL_COUNTS else name
             yield from _walk(
-                expected[name], actual[name], tolerances, where=inside, key=name, siblings=expected
+                expected[name], actual[name], tolerances, where=inside, key=inner, siblings=expected
             )
     elif isinstance(expected, list) and isinstance(actual, list):
         if len(expected) != len(actual):
@@ -179,20 +198,21 @@ def _walk(
             inside = f"{where}[{_label(index, left)}]"
             yield from _walk(left, right, tolerances, where=inside, key=key, siblings=siblings)
     else:
-        yield from _leaf(expected, actual, tolerances.of(key, siblings), where)
+        # Two whole numbers are a count or an index, of which "nearly" means nothing.
+        whole = isinstance(expected, int) and isinstance(actual, int) and key != VOXEL_COUNTS
+        tolerance = 0.0 if whole else tolerances.of(key, siblings)
+        yield from _leaf(expected, actual, tolerance, where)
 
 
 def _leaf(expected: Any, actual: Any, tolerance: float, where: str) -> Iterator[Difference]:
     if _is_number(expected) and _is_number(actual):
         amount = abs(expected - actual)
-        # Two whole numbers are a count or an index, of which "nearly" means nothing.
-        allowed = 0.0 if isinstance(expected, int) and isinstance(actual, int) else tolerance
         if amount != 0:
             message = (
                 f"expected {expected:.6g}, got {actual:.6g}: off by {amount:.3g}, "
-                f"tolerance {allowed:g}"
+                f"tolerance {tolerance:g}"
             )
-            yield Difference(where, message, amount, allowed)
+            yield Difference(where, message, amount, tolerance)
     elif type(expected) is not type(actual) or expected != actual:
         yield Difference(where, f"expected {_short(expected)}, got {_short(actual)}", math.inf)
 

@@ -1,4 +1,4 @@
-"""The expected output of an algorithm: what its own process.py gives for its test case."""
+"""The expected outputs of an algorithm: what its own process.py gives for its test cases."""
 
 import logging
 import subprocess
@@ -7,31 +7,48 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from medvial.compare import MODEL_KEY, read_output
 from medvial.errors import InputError
 from medvial.models import MANIFEST, sha256
-from medvial.outputs import read_json, write_json
+from medvial.outputs import write_json
 
 log = logging.getLogger(__name__)
 
 
 def write_expected_output(algorithm: Path) -> Path:
-    """Run process.py on test/input and keep what it writes.
+    """Run process.py on every test case and keep what it writes.
 
-    expected_output.json holds the content of every output by its path below /output, and under
-    `model_sha256` the sha256 of the model's manifest, so that a test can tell other weights from
-    other results.
+    The cases are test/ and each folder in it that has an input/ of its own. expected_output.json of
+    a case holds the content of every output by its path below /output, as `medvial.compare` reads
+    it, and under `model_sha256` the sha256 of the model's manifest, so that a test can tell other
+    weights from other results.
 
     Args:
         algorithm: The algorithm folder, with process.py, model/ and test/input/.
 
+    Returns:
+        The file of the main case.
+
     Raises:
         InputError: process.py failed; its last line says why.
     """
+    main_case = algorithm / "test"
+    for case in [main_case, *sorted(p.parent for p in main_case.glob("*/input"))]:
+        outputs = _run(algorithm, case)
+        outputs[MODEL_KEY] = sha256(algorithm / "model" / MANIFEST)
+        write_json(case / "expected_output.json", outputs)
+        log.info("Expected output: %s", case / "expected_output.json")
+    return main_case / "expected_output.json"
+
+
+def _run(algorithm: Path, case: Path) -> dict[str, Any]:
+    """The outputs of one case by their path."""
     with tempfile.TemporaryDirectory() as output:
         command = [
             sys.executable,
             str(algorithm / "process.py"),
-            f"--input={algorithm / 'test' / 'input'}",
+            "--method=exec",
+            f"--input={case / 'input'}",
             f"--output={output}",
             f"--model={algorithm / 'model'}",
         ]
@@ -39,12 +56,8 @@ def write_expected_output(algorithm: Path) -> Path:
         if result.returncode:
             last = (result.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(f"Expected {algorithm / 'process.py'} to succeed, got: {last}")
-        outputs: dict[str, Any] = {
-            path.relative_to(output).as_posix(): read_json(path)
-            for path in sorted(Path(output).rglob("*.json"))
+        return {
+            path.relative_to(output).as_posix(): read_output(path)
+            for path in sorted(Path(output).rglob("*"))
+            if path.is_file()
         }
-    outputs["model_sha256"] = sha256(algorithm / "model" / MANIFEST)
-    expected = algorithm / "test" / "expected_output.json"
-    write_json(expected, outputs)
-    log.info("Expected output: %s", expected)
-    return expected

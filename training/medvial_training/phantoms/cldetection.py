@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
+from medvial.metaimage_writer import ImageGeometry, MetaImageWriter
 from medvial_training.cli import run_command
 from medvial_training.phantoms.cephalogram_draw import Exposure, draw_film
 from medvial_training.phantoms.cephalogram_shape import Head, Points, sample_head
-from medvial_training.phantoms.metaimage import MetaImageWriter
 
 log = logging.getLogger(__name__)
 
@@ -170,11 +170,13 @@ def write_phantoms(
         out / MARKER, {"phantom": True, "description": DESCRIPTION, "count": count, "seed": seed}
     )
     points: list[dict[str, Any]] = []
-    shape = (count, pad_height, pad_width, 3)
-    with MetaImageWriter(out / STACK, shape, compressed=compressed, level=1) as stack:
+    geometry = ImageGeometry((pad_width, pad_height, count))
+    with MetaImageWriter(
+        out / STACK, geometry, channels=3, compressed=compressed, level=1
+    ) as stack:
         for number in range(1, count + 1):
             if number in black:
-                stack.write(np.zeros(shape[1:], np.uint8))
+                stack.write(np.zeros((pad_height, pad_width, 3), np.uint8))
                 continue
             facing: Literal["right", "left"] = "left" if number in left_facing else "right"
             film, truth, mm = _film(seed, number, height, width, facing, grain)
@@ -200,8 +202,8 @@ def write_test_stack(path: Path, seed: int = 2023, *, left_facing: tuple[int, ..
         seed: Same seed, same file.
         left_facing: Numbers, from 1, of slices that face left.
     """
-    shape = (2, FULL_HEIGHT, FULL_PAD_WIDTH, 3)
-    with MetaImageWriter(path, shape, level=9) as stack:
+    geometry = ImageGeometry((FULL_PAD_WIDTH, FULL_HEIGHT, 2))
+    with MetaImageWriter(path, geometry, channels=3, level=9) as stack:
         for number in (1, 2):
             facing: Literal["right", "left"] = "left" if number in left_facing else "right"
             film, _, _ = _film(seed, number, FULL_HEIGHT, FULL_WIDTH, facing, grain=0.0)
