@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds the container images of the tasks, by default of all.
 #
-#   ./build.sh [TASK ...] [--gpu]
+#   ./build.sh [TASK ...] [--gpu] [--invoke]
 #
-#   --gpu   the image with PyTorch for CUDA 12.6, medvial-TASK:gpu, instead of the small one with
-#           ONNX Runtime for the CPU, medvial-TASK:latest
+#   --gpu      the image with PyTorch for CUDA 12.6, medvial-TASK:gpu, instead of the small one with
+#              ONNX Runtime for the CPU, medvial-TASK:latest
+#   --invoke   the image that serves cases over HTTP, medvial-TASK:invoke or :gpu-invoke, instead of
+#              the one that runs once a case
 #
 # BASE_IMAGE=... in the environment replaces python:3.11-slim-bookworm.
 BASE_IMAGE=${BASE_IMAGE:-}
@@ -25,6 +27,7 @@ build_image() {
   [[ -f $dockerfile ]] || dockerfile=$root/algorithms/Dockerfile
   arguments=(--platform "$platform" --file "$dockerfile" --tag "$image" --build-arg "TASK=$task")
   arguments+=(--build-arg "REVISION=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)")
+  [[ $option_invoke ]] && arguments+=(--build-arg API_METHOD=invoke)
   [[ $option_gpu ]] && arguments+=(--build-arg REQUIREMENTS=requirements-gpu.txt)
   [[ $BASE_IMAGE ]] && arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
   # shellcheck disable=SC2046  # no word or two
@@ -32,6 +35,6 @@ build_image() {
   say "$image: $(($(docker image inspect --format '{{.Size}}' "$image") / 1000000)) MB unpacked"
 }
 
-parse_arguments "--gpu" "$@"
+parse_arguments "--gpu --invoke" "$@"
 need_engine
 for task in "${tasks[@]}"; do build_image "$task"; done

@@ -7,6 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 platform=linux/amd64  # the only one that Grand Challenge runs
 tasks=()
 option_gpu=
+option_invoke=
 
 say() { echo "${0##*/}: $*"; }
 die() {
@@ -71,8 +72,10 @@ need_engine() {
   docker info >/dev/null 2>&1 || die "expected a running Docker engine, none answers: start it, or check your permissions with 'docker info'"
 }
 
+# latest, invoke, gpu or gpu-invoke.
 image_of() {
-  if [[ $option_gpu ]]; then echo "medvial-$1:gpu"; else echo "medvial-$1:latest"; fi
+  local tag=${option_gpu:+gpu}${option_gpu:+${option_invoke:+-}}${option_invoke:+invoke}
+  echo "medvial-$1:${tag:-latest}"
 }
 
 need_image() {
