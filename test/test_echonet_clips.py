@@ -39,6 +39,13 @@ def test_clip_is_the_same_time_at_any_rate(fps, first):
     np.testing.assert_allclose(offsets / fps, 0.04 * np.arange(32), atol=0.5 / fps + 1e-9)
 
 
+def test_rounding_of_the_rate_changes_nothing():
+    for fps in (25.0, 37.5, 62.5, 1000 / 30):
+        again = 1 / np.median(np.diff(np.arange(99) / fps))
+        np.testing.assert_array_equal(clip_offsets(again, TIMED), clip_offsets(fps, TIMED))
+        assert last_clip_start(99, again, TIMED) == last_clip_start(99, fps, TIMED)
+
+
 @pytest.mark.parametrize("fps", [0.0, np.nan])
 def test_unknown_rate_counts_frames(fps):
     config = Config(frame_period=3)

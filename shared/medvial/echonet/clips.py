@@ -5,6 +5,7 @@ in frames, so that a network sees the same motion whatever the frame rate.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,7 @@ def clip_offsets(fps: float, config: Config) -> Frames:
         fps: Frames per second of the video; 0 or NaN = not known.
         config: `frame_interval_s`, or `frame_period` where that is 0 or `fps` is not known.
     """
-    step = _frames_per_step(fps, config)
-    return np.floor(np.arange(config.clip_frames) * step + 0.5).astype(np.intp)
+    return _round(np.arange(config.clip_frames) * _frames_per_step(fps, config))
 
 
 def clip_indices(start: int, fps: float, config: Config, frame_count: int) -> Frames:
@@ -44,7 +44,7 @@ def last_clip_start(frame_count: int, fps: float, config: Config) -> int:
     As in the source, a clip lasts clip_frames * step frames, of which the last step - 1 are not
     seen: only a video shorter than that is padded.
     """
-    padded = max(frame_count, round(config.clip_frames * _frames_per_step(fps, config)))
+    padded = max(frame_count, int(_round(config.clip_frames * _frames_per_step(fps, config))))
     return max(0, padded - 1 - int(clip_offsets(fps, config)[-1]))
 
 
@@ -61,6 +61,11 @@ def centred_clip_start(frame: int, fps: float, config: Config, frame_count: int)
     """
     start = frame - int(clip_offsets(fps, config)[config.clip_frames // 2])
     return min(max(start, 0), last_clip_start(frame_count, fps, config))
+
+
+def _round(frames: Any) -> Any:
+    """Nearest frame, halves up; a rate that is off in its last digits changes nothing."""
+    return np.floor(np.asarray(frames) + 0.5 + 1e-6).astype(np.intp)
 
 
 def _frames_per_step(fps: float, config: Config) -> float:
