@@ -13,6 +13,7 @@ it found, or raises one of the exceptions below:
 """
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -132,7 +133,7 @@ def show(outcomes: Iterable[Outcome], console: Console | None = None) -> None:
 
     Readable without a terminal: no colour there, and lines of at most 100 characters.
     """
-    console = console or _console()
+    console = console or standard_console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -157,11 +158,21 @@ def _story(outcome: Outcome) -> Text:
     """Title and finding on one line if the gate passed, else the finding and the mend below."""
     # Text, not markup: a finding may hold brackets.
     if outcome.status is Status.PASSED:
-        return Text(f"{outcome.title}: {outcome.found}" if outcome.found else outcome.title)
-    lines = [outcome.title, *(f"  {text}" for text in (outcome.found, outcome.mend) if text)]
-    return Text("\n".join(lines))
+        text = f"{outcome.title}: {outcome.found}" if outcome.found else outcome.title
+        return Text(printable(text))
+    lines = [
+        outcome.title,
+        *(textwrap.indent(text, "  ") for text in (outcome.found, outcome.mend) if text),
+    ]
+    return Text("\n".join(map(printable, lines)))
 
 
-def _console() -> Console:
+def printable(text: str) -> str:
+    """A text with control characters, but for line feeds, as escapes: file names may hold any."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def standard_console() -> Console:
+    """Standard output; 100 characters wide where that is no terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)

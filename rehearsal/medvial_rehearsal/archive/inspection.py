@@ -1,0 +1,69 @@
+"""What to look for in the files of an image: secrets, and downloads at run time."""
+
+import re
+from pathlib import PurePosixPath
+
+# Names that hold credentials, or a whole history of sources.
+_SECRET_NAMES = re.compile(
+    r"(^|/)(\.git|\.env(\.(local|production|development))?|id_(rsa|dsa|ecdsa|ed25519)|\.netrc|_netrc"
+    r"|\.pypirc|\.git-credentials|\.aws/credentials|\.docker/config\.json|\.kube/config"
+    r"|kaggle\.json|(\.cache/)?\.?huggingface/token)(/|$)"
+)
+# A literal of a private key in a program's source has no body of base64 lines: it does not match.
+_PRIVATE_KEY = re.compile(
+    rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\s+([\w-]+: .*\s+)*[A-Za-z0-9+/=]{20}", re.MULTILINE
+)
+_TOKENS = {
+    "a GitHub token": re.compile(rb"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
+    "a GitLab token": re.compile(rb"\bglpat-[\w-]{20}"),
+    "a Hugging Face token": re.compile(rb"\bhf_[A-Za-z]{34}\b"),
+    "an AWS key": re.compile(rb"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a password in a URL": re.compile(rb"https?://[^/\s:@'\"{<$]+:[^/\s@'\"{<$]+@"),
+    "a token of npm": re.compile(rb"_authToken\s*=\s*\S"),
+}
+_LIBRARIES = re.compile(r"(^|/)(site-packages|dist-packages|node_modules)/|^(usr|lib|var)/")
+_DOWNLOADS = re.compile(
+    rb"torch\.hub\.(load|download)\w*\(|\bfrom_pretrained\(|\bhf_hub_download\(|"
+    rb"\bsnapshot_download\(|\burlretrieve\(|\bpretrained\s*=\s*True|"
+    rb"\bweights\s*=\s*['\"](DEFAULT|IMAGENET)|\brequests\.(get|post)\("
+)
+_SECRET_VARIABLE = re.compile(
+    r"\w*(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|CREDENTIALS)\w*", re.IGNORECASE
+)
+_ASSIGNMENT = re.compile(r"(?<![\w-])(\w+)=([^\s\"']+)")
+
+SECRET = "secret: "
+DOWNLOAD = "download: "
+
+
+def findings_by_name(path: str) -> tuple[str, ...]:
+    """What a file's path gives away, before its content is looked at."""
+    match = _SECRET_NAMES.search(path)
+    return (f"{SECRET}{match[2]}",) if match else ()
+
+
+def findings_in(path: str, content: bytes) -> tuple[str, ...]:
+    """What a small file's content gives away."""
+    found = []
+    if b"PRIVATE KEY" in content and _PRIVATE_KEY.search(content):
+        found.append(f"{SECRET}a private key")
+    if not _LIBRARIES.search(path):
+        found += [f"{SECRET}{name}" for name, form in _TOKENS.items() if form.search(content)]
+        if PurePosixPath(path).suffix == ".py":
+            found += _downloads(content)
+    return tuple(found)
+
+
+def secret_variables(assignments: list[str]) -> list[str]:
+    """Names of the variables in NAME=VALUE texts whose name says that the value is a secret."""
+    pairs = [pair for text in assignments for pair in _ASSIGNMENT.findall(text)]
+    return sorted({name for name, value in pairs if value and _SECRET_VARIABLE.fullmatch(name)})
+
+
+def _downloads(content: bytes) -> list[str]:
+    lines = enumerate(content.splitlines(), start=1)
+    return [
+        f"{DOWNLOAD}{number}: {match[0].decode()}"
+        for number, line in lines
+        if (match := _DOWNLOADS.search(line))
+    ]

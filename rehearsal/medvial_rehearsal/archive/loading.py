@@ -1,0 +1,71 @@
+"""Whether the algorithm's own program can load a model on the CPU."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from medvial_rehearsal.gates import GateFailure, GateNotRun
+
+_LIMIT_S = 120  # a large model loads in some seconds
+_ALGORITHMS = Path(__file__).parents[3] / "algorithms"
+
+
+def load_on_cpu(model: Path, task: str) -> str:
+    """Unpack a model tarball that was found safe, and load it in a process of its own.
+
+    Raises:
+        GateNotRun: The task is no algorithm of this project.
+        GateFailure: It does not load.
+    """
+    program = _ALGORITHMS / task / "process.py"
+    if not task.isidentifier() or not program.is_file():
+        raise GateNotRun(f"there is no algorithms/{task}/process.py to load it with")
+    with tempfile.TemporaryDirectory(prefix="medvial-model-") as folder:
+        with tarfile.open(model) as archive:
+            archive.extractall(folder, filter="data")
+        command = [sys.executable, "-m", __spec__.name, str(program), folder]
+        try:
+            done = subprocess.run(
+                command,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                capture_output=True,
+                text=True,
+                timeout=_LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise GateFailure(
+                f"still loading after {_LIMIT_S} s", "Load less, or load it faster."
+            ) from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise GateFailure(
+            lines[-1].replace(folder, "/opt/ml/model") if lines else f"exit code {done.returncode}",
+            f"Find it with: python algorithms/{task}/process.py --model MODEL",
+        )
+    return f"algorithms/{task}/process.py loads it"
+
+
+def _main(program: Path, model: Path) -> None:
+    """Load a model by the Algorithm of a process.py."""
+    from medvial.algorithm import Algorithm
+
+    spec = importlib.util.spec_from_file_location("process", program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["process"] = module  # the base looks for sockets.json beside the class's file
+    spec.loader.exec_module(module)
+    kinds = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Algorithm) and kind.__module__ == "process"
+    ]
+    kinds[-1](model_path=model).load()
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))
