@@ -5,7 +5,7 @@ Format: https://itk.org/Wiki/ITK/MetaIO/Documentation (keys, pixel types, order 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -55,6 +55,8 @@ class MetaHeader:
     """Columns are the directions of the axes x, y, z in the world."""
     dimensions: Literal[2, 3]
     """Axes that lie in space."""
+    fields: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """All keys of the header with their values as text, a writer's own among them."""
 
     @property
     def slice_bytes(self) -> int:
@@ -90,6 +92,7 @@ def read_meta_header(
         dtype=dtype,
         compressed=_read_flag(fields, path, "CompressedData"),
         data_offset=file.tell(),
+        fields=fields,
         **_read_world(fields, path, space),
     )
     check_slice_size(path, height, width, channels, dtype.itemsize)

@@ -100,12 +100,16 @@ class ImageStack:
             self._running = None
 
 
-def open_stack(path: Path) -> ImageStack:
+def open_stack(path: Path, *, suffix: str | None = None) -> ImageStack:
     """Open a stack or a single film; reads its header only.
 
     Reads `.mha` (8 or 16 bit, 1, 3 or 4 channels, plain or zlib-compressed; signed 16 bit if
     no value is negative), `.tif` of one or several pages, `.png`, `.jpg` and `.bmp`. An
     orientation noted in a photo's EXIF data is not applied: landmarks refer to stored pixels.
+
+    Args:
+        path: The file.
+        suffix: What to read it as; by default, the path's own.
 
     Raises:
         InputError: The file is missing, empty, of another kind, or holds not one whole slice.
@@ -113,7 +117,7 @@ def open_stack(path: Path) -> ImageStack:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Expected an image file, found none at {path}.")
-    suffix = path.suffix.lower()
+    suffix = (suffix or path.suffix).lower()
     if suffix not in STACK_SUFFIXES + IMAGE_SUFFIXES:
         known = ", ".join(STACK_SUFFIXES + IMAGE_SUFFIXES)
         raise InputError(f"{path}: expected a file that ends with {known}. Convert it to .mha.")
