@@ -1,0 +1,171 @@
+"""A session of the platform's client: what it is given, and what came of it."""
+
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medvial_rehearsal.client.environment import client_python, script
+
+VARIABLE = "GRAND_CHALLENGE_COMPONENT_"
+MEMORY_MB = 7 * 1024
+"""The platform limits data to the instance's memory, of which 8 GB is the default, less 1 GB."""
+_HEALTH = {
+    f"{VARIABLE}HEALTH_CHECK_CALL_TIMEOUT_SECONDS": "1",  # also the wait between two calls: 10 s
+    f"{VARIABLE}START_AND_HEALTH_TIMEOUT_SECONDS": "60",  # there it is 300 s
+}
+_OVERHEAD_S = 180
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """A case as the platform puts it into S3: files by their path below /input."""
+
+    name: str
+    inputs: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What the client left of one case."""
+
+    name: str
+    folder: Path
+    """The files that it uploaded."""
+    stored: tuple[str, ...]
+    """Their paths below the folder."""
+    result: Mapping[str, Any] | None
+    """inference_result.json with `signature_valid`; None where the client wrote none."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What came of a session."""
+
+    setup: Mapping[str, Any] | None
+    """runtime_setup_result.json with `signature_valid`; None where the client wrote none."""
+    cases: tuple[CaseResult, ...]
+    stdout: tuple[str, ...]
+    stderr: tuple[str, ...]
+    """Of the algorithm."""
+    client: tuple[str, ...]
+    """Warnings and errors of the client itself."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a client is started."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    """Where the command is `docker run`: the image; the environment goes in by `--env`."""
+    prefix: Sequence[str] = ()
+    """In front of the session itself, S3 included: to enter a network."""
+
+
+def run_session(
+    start: Start,
+    method: str,
+    cases: Sequence[CaseFiles],
+    *,
+    model: Path | None,
+    work: Path,
+    time_limit_s: float = 600,
+) -> Session:
+    """Run cases one after the other in one session; the client stops after the first that fails.
+
+    Args:
+        start: How the client is started.
+        method: exec or invoke.
+        cases: What to run.
+        model: model.tar.gz.
+        work: An empty or missing folder for what came of it.
+        time_limit_s: Of one case.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    job = {
+        "method": method,
+        "start": list(start.command),
+        "environment": {**_HEALTH, f"{VARIABLE}MAX_MEMORY_MB": str(MEMORY_MB), **start.environment},
+        "forward": start.image is not None,
+        "image": start.image,
+        "cases": [
+            {"name": case.name, "inputs": {k: str(v) for k, v in case.inputs.items()}}
+            for case in cases
+        ],
+        "model": str(model) if model else None,
+        "time_limit_s": time_limit_s,
+        "output": str(work / "s3"),
+    }
+    report = work / "session.json"
+    command = [*start.prefix, str(client_python()), str(script("session")), str(report)]
+    result = subprocess.run(
+        command,
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        timeout=time_limit_s * len(cases) + _OVERHEAD_S,
+    )
+    if result.returncode:
+        raise RuntimeError(f"The client's session failed: {result.stderr.strip()[-2000:]}")
+    return _parse(json.loads(report.read_text(encoding="utf-8")), cases)
+
+
+def host_start(command: Sequence[str], arguments: Sequence[str], *, work: Path, port: int) -> Start:
+    """The client as a process of this host, with the folders of a container below `work`.
+
+    Args:
+        command: Program of the algorithm, an image's ENTRYPOINT.
+        arguments: Its arguments, an image's CMD, with {input}, {output}, {model} and {port}.
+        work: Folder for input, output and model.
+        port: Where an `invoke` server should listen.
+    """
+    folders = {name: work / name for name in ("input", "output", "model")}
+    folders["output"].mkdir(parents=True, exist_ok=True)
+    places = {name: str(path) for name, path in folders.items()} | {"port": str(port)}
+    settings = {
+        "INPUT_PATH": places["input"],
+        "OUTPUT_PATH": places["output"],
+        "MODEL_DEST": places["model"],
+        "LINKED_INPUT_PARENT": str(work / "linked"),
+        "WRITABLE_DIRECTORIES": places["model"],
+        "POST_CLEAN_DIRECTORIES": places["model"],
+        "ENTRYPOINT_B64J": _b64_json(list(command)),
+        "CMD_B64J": _b64_json([argument.format(**places) for argument in arguments]),
+        "USER": "",
+        "SET_EXTRA_GROUPS": "False",
+        "USER_WEBSERVER_PORT": str(port),
+    }
+    environment = {VARIABLE + name: value for name, value in settings.items()}
+    # Two algorithms at once on two cores are not to wait for one another's threads.
+    environment |= {k: v for k, v in os.environ.items() if k.startswith("OMP_")}
+    return Start([str(client_python().parent / "sagemaker-shim")], environment)
+
+
+def pack_model(folder: Path, target: Path) -> Path:
+    """model.tar.gz of a model folder, without a folder around it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(target, "w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, arcname=path.name)
+    return target
+
+
+def _parse(report: Mapping[str, Any], cases: Sequence[CaseFiles]) -> Session:
+    results = tuple(
+        CaseResult(case.name, Path(r["folder"]), tuple(r["stored"]), r["result"])
+        for case, r in zip(cases, report["cases"], strict=True)
+    )
+    logs = (tuple(report[name]) for name in ("stdout", "stderr", "client"))
+    return Session(report["setup"], results, *logs)
+
+
+def _b64_json(value: Any) -> str:
+    import base64
+
+    return base64.b64encode(json.dumps(value).encode()).decode()
