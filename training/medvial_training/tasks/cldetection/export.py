@@ -14,9 +14,9 @@ from medvial.cldetection.landmarks import adopt_landmark_set
 from medvial.cldetection.model import build_model
 from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
+from medvial.expected_output import write_expected_output
 from medvial.models import ONNX, SAFETENSORS, ModelFolder
 from medvial.outputs import replace_folder
-from medvial_training.expected_output import write_expected_output
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import write_test_stack
 

@@ -1,5 +1,9 @@
-"""The expected outputs of an algorithm: what its own process.py gives for its test cases."""
+"""The expected outputs of an algorithm: what its own process.py gives for its test cases.
 
+python -m medvial.expected_output ALGORITHM_FOLDER
+"""
+
+import argparse
 import logging
 import subprocess
 import sys
@@ -11,6 +15,7 @@ from medvial.compare import MODEL_KEY, read_output
 from medvial.errors import InputError
 from medvial.models import MANIFEST, sha256
 from medvial.outputs import write_json
+from medvial.program import run_program
 
 log = logging.getLogger(__name__)
 
@@ -61,3 +66,16 @@ def _run(algorithm: Path, case: Path) -> dict[str, Any]:
             for path in sorted(Path(output).rglob("*"))
             if path.is_file()
         }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the expected outputs of an algorithm folder; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m medvial.expected_output")
+    parser.description = "Keep what process.py gives for its test cases as expected_output.json."
+    parser.add_argument("algorithm", type=Path, help="the algorithm folder")
+    algorithm = parser.parse_args(arguments).algorithm
+    return run_program(lambda: write_expected_output(algorithm.resolve()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
