@@ -343,6 +343,10 @@ BAD = {
         "expected frames|without pixels",
     ),
     "small.dcm": (lambda p: write_dicom(p, moving(height=2, width=2)), "at least 16 x 16"),
+    "huge.dcm": (
+        lambda p: write_dicom(p, moving(), Rows=60000, Columns=60000),
+        "at most 50000000 pixels, got 60000 x 60000",
+    ),
     "odd.dcm": (
         lambda p: write_dicom(p, moving(channels=3), PhotometricInterpretation="CMYK"),
         "expected PhotometricInterpretation .* got CMYK",

@@ -21,6 +21,7 @@ MIN_SIDE_PX = 16  # smaller frames show nothing
 MAX_FRAME_PIXELS = 50_000_000  # 6 times 8K video; refused before memory is taken
 SCALING_FRAMES = 32  # frames that the range of a cine of more than 8 bit is taken from
 SCALING_PERCENTILES = (0.1, 99.9)
+_SAMPLE_BYTES, _MIN_SAMPLE = 150_000_000, 4  # of a sample of frames at any time
 
 Frame = NDArray[np.uint8]
 TimedPixels = tuple[float, NDArray[Any]]
@@ -124,7 +125,7 @@ class Cine:
             self._running = None
 
     def sample(self, count: int) -> list[Frame]:
-        """Up to `count` frames, spread evenly over the whole cine; memory for twice as many.
+        """Up to `count` frames, spread evenly over the whole cine; fewer of very large ones.
 
         Raises:
             InputError: Not one frame can be decoded.
@@ -133,6 +134,8 @@ class Cine:
 
     def _sample(self, count: int) -> list[NDArray[Any]]:
         """Some frames as stored; thinned out as they come, for the stated length may be wrong."""
+        bytes_each = 3 * self.info.height * self.info.width
+        count = max(_MIN_SAMPLE, min(count, _SAMPLE_BYTES // (2 * bytes_each)))
         stride = max(1, (self.info.frame_count or 1) // count)
         kept: list[NDArray[Any]] = []
         thinned, seen = 1, 0
