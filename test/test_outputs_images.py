@@ -174,7 +174,7 @@ def tree(folder):
 @contextmanager
 def refused(folder, message, *sockets):
     """The outputs of a case that must not appear."""
-    with pytest.raises(InputError, match=message), outputs(folder, *sockets) as case:
+    with pytest.raises(InputError, match=message), outputs(folder, *sockets) as case:  # noqa: PT012
         yield case
         case.publish()
     assert tree(folder) == []
