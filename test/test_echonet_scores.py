@@ -140,7 +140,7 @@ def test_threshold_that_divides_nothing_has_no_auc():
 
 def test_coverage_by_hand():
     low, high = [50.0, 40.0, 60.0, np.nan], [60.0, 50.0, 70.0, np.nan]
-    scores = coverage_scores([55.0, 51.0, 70.0, 30.0], low, high, 0.9, list("abcd"), FEW)
+    scores = coverage_scores([55.0, 51.0, 70.0, 30.0], low, high, list("abcd"), FEW)
     assert scores["videos"] == 3
     assert scores["coverage"]["value"] == pytest.approx(2 / 3)  # the end belongs to the interval
     assert scores["width"]["value"] == pytest.approx(10)

@@ -91,7 +91,6 @@ def coverage_scores(
     truth: ArrayLike,
     low: ArrayLike,
     high: ArrayLike,
-    level: float,
     clusters: ArrayLike,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
@@ -101,7 +100,6 @@ def coverage_scores(
         truth: (N,) percent.
         low: (N,) lower ends, percent; NaN where no interval was given.
         high: (N,) upper ends.
-        level: What the interval promises, 0 to 1.
         clusters: (N,) the patient of every video.
         bootstrap: How the interval of the coverage is estimated.
     """
@@ -112,7 +110,6 @@ def coverage_scores(
         np.column_stack([inside, np.where(known, upper - lower, np.nan)]), clusters, bootstrap
     )
     return {
-        "level": level,
         "videos": int(known.sum()),
         "coverage": coverage.as_dict(),
         "width": width.as_dict(),

@@ -105,6 +105,7 @@ def measure(
     recording: Recording,
     *,
     all_clips: bool = False,
+    masks_only: bool = False,
 ) -> tuple[Measured, NDArray[np.bool_] | None]:
     """Measure one video; only the clips that are needed are computed, each once.
 
@@ -114,10 +115,13 @@ def measure(
         recordings: Holds the frames and traces.
         recording: The video.
         all_clips: Compute the clips at every start.
+        masks_only: Find masks and beats again, and read no clip.
 
     Returns:
         What was measured, and the masks (T, H, W), None without a segmentation.
     """
+    if masks_only:
+        networks = replace(networks, regression=None)
     frames = recordings.frames(recording)
     counts: list[int] = []
     analysis, masks = _analysis(_counting(networks, counts), learned, recording, frames)

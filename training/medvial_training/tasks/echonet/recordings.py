@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
+from medvial_training.splits import load_splits
 
 Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+VIDEO_COLUMNS = ("video", "first", "count", "fps", "ef", "edv", "esv", "spacing_mm")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Recording:
     fps: float
     ef: float
     """True ejection fraction, percent."""
+    edv: float
+    """True end-diastolic volume, mL."""
+    esv: float
     spacing_mm: float
+    """Side of a pixel."""
     traces: tuple[Trace, ...] = ()
 
     @property
@@ -62,23 +67,23 @@ class Recordings:
         """Read the tables and open the frames, which stay on disk.
 
         Raises:
-            InputError: A file is missing, a table lacks a column or does not fit the frames, or a
-                patient is in two splits.
+            InputError: A file is missing, a table lacks a column or does not fit the frames, or
+                two splits share a patient or a video.
         """
         self._frames = _open_array(data / "frames.npy")
         self._masks = _open_array(data / "masks.npy")
-        members = _members(data, split)
-        videos = _read(data / "videos.csv", ("video", "first", "count", "fps", "ef", "spacing_mm"))
+        members = load_splits(data)[split]
+        videos = _read(data / "videos.csv", VIDEO_COLUMNS)
         traces = _traces(data)
         known = videos.set_index("video")
-        missing = [name for name in members["video"] if name not in known.index]
+        missing = [name for name in members["image_id"] if name not in known.index]
         if missing:
             raise InputError(
                 f"Expected every video of {split}.csv in {data / 'videos.csv'}, got none for "
                 f"{', '.join(missing[:3])}. Run step 1 again."
             )
         self.all = [
-            _recording(row, known.loc[row["video"]], traces.get(row["video"], ()))
+            _recording(row, known.loc[row["image_id"]], traces.get(row["image_id"], ()))
             for row in members.to_dict("records")
         ]
         self._check(data)
@@ -104,21 +109,6 @@ class Recordings:
                 )
 
 
-def _members(data: Path, split: Split) -> pd.DataFrame:
-    """The rows of a split's table; no patient and no group may be in two splits."""
-    tables = {name: _read(data / f"{name}.csv", ("video", "patient", "group")) for name in SPLITS}
-    for column in ("patient", "group"):
-        sets = {name: set(table[column].dropna()) for name, table in tables.items()}
-        for other in SPLITS:
-            shared = sorted(map(str, sets[split] & sets[other])) if other != split else []
-            if shared:
-                raise InputError(
-                    f"Expected every {column} in one split, got {', '.join(shared[:3])} in "
-                    f"{split}.csv and {other}.csv of {data}."
-                )
-    return tables[split]
-
-
 def _traces(data: Path) -> dict[str, tuple[Trace, ...]]:
     """Traced frames by video, in order of the table."""
     table = _read(data / "traces.csv", ("video", "frame", "phase", "mask"))
@@ -131,15 +121,16 @@ def _traces(data: Path) -> dict[str, tuple[Trace, ...]]:
 
 
 def _recording(row: dict[Hashable, Any], known: Any, traces: tuple[Trace, ...]) -> Recording:
-    group = row["group"] if isinstance(row["group"], str) and row["group"] else row["patient"]
     return Recording(
-        video=row["video"],
+        video=row["image_id"],
         patient=str(row["patient"]),
-        group=str(group),
+        group=str(row["group"]),
         first=int(known["first"]),
         count=int(known["count"]),
         fps=float(known["fps"]),
         ef=float(known["ef"]),
+        edv=float(known["edv"]),
+        esv=float(known["esv"]),
         spacing_mm=float(known["spacing_mm"]),
         traces=traces,
     )
