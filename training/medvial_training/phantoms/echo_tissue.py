@@ -72,7 +72,7 @@ def amplitude(
     cavity = np.square(q / length) + np.square(x / radius)
     muscle = np.square(q / (length + wall)) + np.square(x / (radius + wall))
     ventricle = (q >= 0) & (cavity < 1)
-    myocardium = (q >= -0.25) & (muscle < 1) & ~ventricle
+    myocardium = (q >= -0.25) & (muscle < 1) & (cavity >= 1)
     right = _right_heart(build, radius, wall, length, x, q)
     left_atrium, atrium_wall = _left_atrium(build, motion, k, x, q)
     level = _surroundings(build, levels, radius + wall, length, x, q)
