@@ -35,13 +35,13 @@ from medvial_training.callbacks import (
 
 log = logging.getLogger(__name__)
 
-FREE_ON_RESUME = {  # what does not change the result
+FREE_ON_RESUME = (  # what does not change the result; tasks with two networks have two of each
     "fit.patience",
     "fit.workers",
     "fit.mlflow",
     "fit.tracking_uri",
     "fit.progress",
-}
+)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _keep_settings(path: Path, parameters: dict[str, Any], *, resume: bool) -> N
     changed = [
         f"{name} {before.get(name)} there, {now.get(name)} here"
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and name not in FREE_ON_RESUME
+        if before.get(name) != now.get(name) and not name.endswith(FREE_ON_RESUME)
     ]
     if changed:
         raise InputError(

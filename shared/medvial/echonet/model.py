@@ -68,6 +68,7 @@ class DeepLab(nn.Module):
         from torchvision.models.segmentation import deeplabv3_resnet50
 
         super().__init__()
+        self.torchvision_name = "deeplabv3_resnet50"
         self.net = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=False)
         last = self.net.classifier[-1]
         self.net.classifier[-1] = nn.Conv2d(last.in_channels, 1, last.kernel_size)
@@ -85,6 +86,7 @@ def _torchvision_video(name: str, channels: int) -> nn.Module:
     from torchvision.models import video
 
     net: nn.Module = getattr(video, name)(weights=None)
+    net.torchvision_name = name  # type: ignore[assignment]
     net.fc = nn.Linear(final_layer(net).in_features, 1)
     nn.init.constant_(final_layer(net).bias, INITIAL_EF_PERCENT)
     if channels != 3:

@@ -1,0 +1,1 @@
+"""Echocardiography: preparing videos, training, evaluating, exporting."""

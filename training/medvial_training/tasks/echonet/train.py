@@ -1,0 +1,194 @@
+"""Step 2 of echonet: from prepared videos to a model folder with two networks."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import seed_everything
+from safetensors.torch import save_file
+
+from medvial.echonet.config import Config
+from medvial.echonet.predictor import TASK
+from medvial.errors import InputError
+from medvial_training.fit import FitArgs, fit_module
+from medvial_training.tasks.echonet.augment import Augmentation
+from medvial_training.tasks.echonet.choices import Choices
+from medvial_training.tasks.echonet.dataset import Clips, EchoData, TracedFrames, check_prepared
+from medvial_training.tasks.echonet.modules import EjectionFractionModule, SegmentationModule
+from medvial_training.tasks.echonet.recordings import Recordings
+from medvial_training.tasks.echonet.weights import start_from
+from medvial_training.tasks.echonet.write_model import trained_weights, write_model
+
+log = logging.getLogger(__name__)
+
+Name = Literal["segmentation", "ejection_fraction"]
+SEGMENTATION_FIT = FitArgs(batch_size=16, learning_rate=3e-3, ema_decay=0.99)
+EJECTION_FRACTION_FIT = FitArgs(batch_size=8, learning_rate=2e-3, ema_decay=0.99)
+
+
+def train(
+    data: Path = Path("data/echonet"),
+    run: Path = Path("runs/echonet"),
+    networks: Sequence[Name] = ("segmentation", "ejection_fraction"),
+    model: Config = Config(),
+    segmentation_fit: FitArgs = SEGMENTATION_FIT,
+    ejection_fraction_fit: FitArgs = EJECTION_FRACTION_FIT,
+    choices: Choices = Choices(),
+    augment: Augmentation = Augmentation(),
+    resume: bool = False,
+    segmentation_weights: str | None = None,
+    ejection_fraction_weights: str | None = None,
+) -> None:
+    """Train the networks one after the other, write the model folder.
+
+    Args:
+        data: Folder that step 1 wrote.
+        run: Folder of the run; its model folder is run/model.
+        networks: Which to train; a network that this run has trained before is kept.
+        model: Configuration of the model; starts from what step 1 wrote.
+        segmentation_fit: How to train the segmentation.
+        ejection_fraction_fit: How to train the ejection fraction.
+        choices: Losses, validation and what is learned after training.
+        augment: Random changes of the training samples.
+        resume: Go on from the run's last checkpoints; a network that is finished stays.
+        segmentation_weights: Where the segmentation starts: a model folder, a .safetensors or .pt
+            file, or torchvision:NAME, which downloads the weights of that name.
+        ejection_fraction_weights: Likewise for the ejection fraction.
+    """
+    if not networks:
+        raise InputError("Expected segmentation, ejection_fraction or both of --networks.")
+    check_prepared(data, model)
+    train_set, valid_set = Recordings(data, "train"), Recordings(data, "valid")
+    jobs: dict[str, _Job] = {}
+    if "segmentation" in networks:
+        jobs["segmentation"] = _segmentation(
+            train_set, valid_set, model, segmentation_fit, choices, augment
+        )
+    if "ejection_fraction" in networks:
+        jobs["ejection_fraction"] = _ejection_fraction(
+            train_set, valid_set, model, ejection_fraction_fit, choices, augment
+        )
+    starts = {
+        "segmentation": segmentation_weights,
+        "ejection_fraction": ejection_fraction_weights,
+    }
+    common = {
+        "data": str(data),
+        "model": dataclasses.asdict(model),
+        "choices": dataclasses.asdict(choices),
+        "augment": dataclasses.asdict(augment),
+    }
+    for name, job in jobs.items():
+        _train_one(name, job, run, common, resume, starts[name])
+    write_model(run, model, data, valid_set, choices)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One network's data and how its module is made, once the seed is set."""
+
+    samples: EchoData
+    make: Any
+    fit: FitArgs
+
+
+def _segmentation(
+    train_set: Recordings,
+    valid_set: Recordings,
+    model: Config,
+    fit: FitArgs,
+    choices: Choices,
+    changes: Augmentation,
+) -> _Job:
+    samples = EchoData(TracedFrames(train_set), TracedFrames(valid_set), fit)
+    _check_samples(samples, "traced frames", "VolumeTracings.csv")
+    return _Job(
+        samples,
+        lambda: SegmentationModule(model, fit, changes, choices.segmentation_loss),
+        fit,
+    )
+
+
+def _ejection_fraction(
+    train_set: Recordings,
+    valid_set: Recordings,
+    model: Config,
+    fit: FitArgs,
+    choices: Choices,
+    changes: Augmentation,
+) -> _Job:
+    train = Clips(train_set, model, seed=fit.seed)
+    valid = Clips(valid_set, model, clips_per_video=choices.validation_clips)
+    samples = EchoData(train, valid, fit)
+    _check_samples(samples, "videos with an ejection fraction", "FileList.csv")
+    if train.padded:
+        log.info(
+            "%d of %d training videos are shorter than a clip and end in mean grey.",
+            train.padded,
+            len(train),
+        )
+    training_ef = [recording.ef for recording in train.items]
+    loss, balance = choices.ejection_fraction_loss, choices.balance
+    return _Job(
+        samples,
+        lambda: EjectionFractionModule(model, fit, changes, loss, training_ef, balance),
+        fit,
+    )
+
+
+def _check_samples(samples: EchoData, what: str, where: str) -> None:
+    counts: dict[str, Any] = {"train": samples.train, "valid": samples.valid}
+    for split, dataset in counts.items():
+        if not len(dataset):
+            raise InputError(
+                f"Expected {what} in {split}.csv, got none. Give {where} to step 1, or train the "
+                "other network alone with --networks."
+            )
+
+
+def _train_one(
+    name: str,
+    job: _Job,
+    run: Path,
+    common: dict[str, Any],
+    resume: bool,
+    start: str | None,
+) -> None:
+    """Train one network; its weights come to lie in run/<name>/."""
+    folder = run / name
+    target = trained_weights(run, name)
+    if resume and target.is_file():
+        log.info("%s is trained already.", name)
+        return
+    seed_everything(job.fit.seed, workers=True, verbose=False)  # before the weights are drawn
+    module = job.make()
+    if start is not None:
+        start_from(module.net, start, name)
+    log.info(
+        "Training %s, %s (%.2f M parameters), on %d samples, validating on %d.",
+        name,
+        common["model"][name],
+        sum(p.numel() for p in module.net.parameters()) / 1e6,
+        len(job.samples.train),  # type: ignore[arg-type]
+        len(job.samples.valid),  # type: ignore[arg-type]
+    )
+    going_on = resume and (folder / "checkpoints" / "last.ckpt").is_file()
+    best = fit_module(
+        module,
+        job.samples,
+        job.fit,
+        folder,
+        task=TASK,
+        monitor=module.monitor,
+        mode=module.mode,
+        resume=going_on,
+        parameters=common | {f"{name}_fit": dataclasses.asdict(job.fit), f"{name}_weights": start},
+    )
+    state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(state)
+    part = target.with_name(target.name + ".part")
+    save_file({k: v.contiguous() for k, v in module.net.state_dict().items()}, part)
+    part.replace(target)
