@@ -1,6 +1,7 @@
-"""The import rule: algorithms -> shared <- training."""
+"""The import rule: algorithms -> shared <- training, shared <- rehearsal."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+OURS = {"medvial_training", "medvial_rehearsal"}
+VIDEO = {"av", "pydicom", "gdcm"}
+VIDEO_MODULES = re.compile(r"video|.+_cine|dicom.*")  # for them, and imported by their users only
 HEAVY = {"lightning", "pandas", "matplotlib", "sklearn", "mlflow", "jsonargparse"}
 TORCH_ALLOWED = ("model.py", "torch_network.py", "unet.py")
 
@@ -38,7 +42,9 @@ def files(folder):
 @pytest.mark.parametrize("path", files("shared"))
 def test_shared_stands_alone(path):
     roots = {name.split(".")[0] for name in imports(path)["all"]}
-    assert not roots & ({"medvial_training"} | HEAVY)
+    assert not roots & (OURS | HEAVY)
+    if not VIDEO_MODULES.fullmatch(path.stem):
+        assert not roots & VIDEO
     if path.name not in TORCH_ALLOWED:
         top = {name.split(".")[0] for name in imports(path)["top"]}
         assert not top & {"torch", "safetensors", "onnxruntime"}
@@ -46,7 +52,18 @@ def test_shared_stands_alone(path):
 
 @pytest.mark.parametrize("path", files("algorithms"))
 def test_algorithms_use_shared_only(path):
-    assert "medvial_training" not in {name.split(".")[0] for name in imports(path)["all"]}
+    assert not OURS & {name.split(".")[0] for name in imports(path)["all"]}
+
+
+@pytest.mark.parametrize("path", files("rehearsal"))
+def test_rehearsal_uses_shared_only(path):
+    roots = {name.split(".")[0] for name in imports(path)["all"]}
+    assert not roots & ({"medvial_training", "torch", "torchvision", "scipy"} | HEAVY)
+
+
+@pytest.mark.parametrize("path", files("training"))
+def test_training_does_not_use_rehearsal(path):
+    assert "medvial_rehearsal" not in {name.split(".")[0] for name in imports(path)["all"]}
 
 
 @pytest.mark.parametrize("path", files("shared"))
@@ -60,10 +77,11 @@ def test_tasks_do_not_import_each_other(path):
             assert pieces[1] == own
 
 
-def test_the_container_program_starts_without_torch():
+def test_the_container_program_starts_without_torch_and_video_readers():
     process = ROOT / "algorithms" / "cldetection" / "process.py"
     code = (
-        "import sys, runpy; sys.modules['torch'] = None; "
+        "import sys, runpy; "
+        "sys.modules.update(dict.fromkeys(('torch', 'av', 'pydicom', 'SimpleITK', 'scipy'))); "
         f"runpy.run_path({str(process)!r}, run_name='not_main')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -55,12 +55,7 @@ def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _command(name: str) -> Command:
-    try:
-        module = importlib.import_module(f"medvial_rehearsal.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"medvial_rehearsal.{name}":
-            raise
-        raise InputError(f"Expected the command {name} in this version, it lacks it.") from None
+    module = importlib.import_module(f"medvial_rehearsal.{name}")
     function: Command = getattr(module, name)
     return function
 
