@@ -79,7 +79,7 @@ def test_masks_go_back_where_they_came_from(scale):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     network = geometry.to_network(np.stack([columns, rows], axis=-1))
     truth = ((network[..., 0] - 50) / 20) ** 2 + ((network[..., 1] - 60) / 30) ** 2 < 1
-    assert got.sum() == pytest.approx(truth.sum(), rel=0.02)
+    assert got.sum() == pytest.approx(truth.sum(), rel=0.02 if scale[0] < 1 else 0.04)
     assert (got & truth).sum() * 2 / (got.sum() + truth.sum()) > 0.98
 
 

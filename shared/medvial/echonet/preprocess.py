@@ -60,11 +60,8 @@ class Geometry:
         height, width = self.image_shape
         scale, start = self._scale(), self.to_network(np.zeros(2))
         matrix = np.array([[scale[0], 0.0, start[0]], [0.0, scale[1], start[1]]])
-        values = np.asarray(mask, dtype=np.float32)
-        if max(self.scale_x, self.scale_y) > 1:  # several network pixels to one: no ties at a half
-            values = cv2.GaussianBlur(values, (3, 3), 0)
         values = cv2.warpAffine(
-            values,
+            np.asarray(mask, dtype=np.float32),
             matrix,
             (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
