@@ -20,13 +20,32 @@ network_arguments() {
   [[ $networks == *" bridge "* ]] || echo "--network host"
 }
 
+# The revision with a mark where files differ from it; outside of git there is none.
+revision() { git -C "$root" describe --always --dirty 2>/dev/null || echo unknown; }
+
+# What is known of the sources, one label a line; the commit's date, for two builds to be the same.
+labels() {
+  local task=$1 created source
+  echo "org.opencontainers.image.description=$(sed -n '1s/^"""\([^"]*\).*/\1/p' "$root/algorithms/$task/process.py")"
+  echo "org.opencontainers.image.version=$(revision)"
+  created=$(TZ=UTC git -C "$root" log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null) || return 0
+  echo "org.opencontainers.image.created=$created"
+  source=$(git -C "$root" config remote.origin.url || true)
+  # Without a name and password; a path of this machine says nothing to others.
+  if [[ $source == https://* ]]; then
+    source=${source#https://}
+    echo "org.opencontainers.image.source=https://${source##*@}"
+  fi
+}
+
 build_image() {
-  local task=$1 image dockerfile arguments
+  local task=$1 image dockerfile arguments label
   image=$(image_of "$task")
   dockerfile=$root/algorithms/$task/Dockerfile
   [[ -f $dockerfile ]] || dockerfile=$root/algorithms/Dockerfile
   arguments=(--platform "$platform" --file "$dockerfile" --tag "$image" --build-arg "TASK=$task")
-  arguments+=(--build-arg "REVISION=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)")
+  arguments+=(--build-arg "REVISION=$(revision)")
+  while read -r label; do arguments+=(--label "$label"); done < <(labels "$task")
   [[ $option_invoke ]] && arguments+=(--build-arg API_METHOD=invoke)
   [[ $option_gpu ]] && arguments+=(--build-arg REQUIREMENTS=requirements-gpu.txt)
   [[ $BASE_IMAGE ]] && arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from synthetic import engine_answers
 
-from medvial.archive import check_image, check_model
+from medvial_rehearsal.archive.image import load_image, only_entry, read_archive
 
 ROOT = Path(__file__).parent.parent
 TASKS = sorted(p.parent.name for p in ROOT.glob("algorithms/*/process.py"))
@@ -40,6 +40,8 @@ def stub(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
     for name in ("build.sh", "test.sh", "export.sh", ".dockerignore"):
         shutil.copy(ROOT / name, root / name)
+    (root / "setup.sh").touch()
+    (root / ".venv").symlink_to(ROOT / ".venv")
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "shared", root / "shared", ignore=ignore)
     folder = root / "algorithms" / "stub"
@@ -200,19 +202,29 @@ def test_a_missing_image_is_told(stub):
     assert "expected the image medvial-stub:gpu, found none: run build.sh first" in result.stderr
 
 
+def saved_image(path):
+    archive = read_archive(path)
+    return load_image(archive, only_entry(archive))
+
+
 def test_export_is_checked_and_the_same_twice(stub, tmp_path):
     archives = []
     for name in ("a", "b"):
         result = run(stub / "export.sh", "stub", "--no-build", "--out", tmp_path / name, cwd="/")
         assert result.returncode == 0, result.stdout + result.stderr
         found = sorted(p.name for p in (tmp_path / name).iterdir())
-        assert found == ["model.tar.gz", "stub.tar.gz"]
+        assert found == ["model.tar.gz", "stub.cdx.json", "stub.tar.gz"]
         archives.append([(tmp_path / name / file).read_bytes() for file in found])
     assert archives[0] == archives[1]
-    image = check_image(tmp_path / "a" / "stub.tar.gz")
-    assert (image.tag, image.api_method) == ("medvial-stub:latest", "exec")
-    assert set(check_model(tmp_path / "a" / "model.tar.gz").files) == {"weights", "manifest.json"}
-    assert hashlib.sha256(archives[0][1]).hexdigest() in result.stdout
+    image = saved_image(tmp_path / "a" / "stub.tar.gz")
+    assert image.tag == "medvial-stub:latest"
+    manifest = image.manifest
+    assert (manifest["task"], manifest["api_method"], manifest["gpu"]) == ("stub", "exec", False)
+    assert manifest["resources"] == {"memory_gb": 8}
+    assert hashlib.sha256(archives[0][2]).hexdigest() in result.stdout.replace("\n", "")
+    (export,) = json.loads((stub / "export" / "ledger.json").read_text())["exports"]
+    assert (export["image_id"], export["archive"]) == (image.image_id, "stub.tar.gz")
+    assert image.tree.digest() == export["tree_sha256"]
 
 
 def test_an_export_that_the_check_refuses_leaves_no_archive(stub, tmp_path):
@@ -222,7 +234,8 @@ def test_an_export_that_the_check_refuses_leaves_no_archive(stub, tmp_path):
     out = tmp_path / "out"
     result = run(stub / "export.sh", "stub", "--no-build", "--model", model, "--out", out)
     assert result.returncode != 0
-    assert "altered after step 4" in result.stderr
+    assert "altered after step 4" in result.stdout
+    assert result.stderr.endswith("out/model.tar.gz must not be uploaded\n")
     assert not list(out.glob("*.tar.gz"))
 
 
@@ -286,5 +299,23 @@ def test_the_export_of_a_task_is_within_its_budget(task, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     image = tmp_path / f"{task}.tar.gz"
     assert image.stat().st_size <= BUDGET_MB * 1e6
-    assert check_image(image).tag == f"medvial-{task}:latest"
-    assert check_model(tmp_path / "model.tar.gz").task == task
+    assert saved_image(image).tag == f"medvial-{task}:latest"
+    assert f"a model of {task}: " in result.stdout
+    assert f"loads on the CPU: algorithms/{task}/process.py loads it" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_second_build_gives_the_same_files(tmp_path):
+    """From nothing, on no layer of the first one: only times may differ."""
+    digests = []
+    for name in ("first", "second"):
+        image = f"medvial-test-tree:{name}"
+        arguments = ["--platform", "linux/amd64", "--build-arg", f"TASK={TASKS[0]}"]
+        arguments += ["--file", ROOT / "algorithms" / "Dockerfile", "--tag", image]
+        network = [] if "bridge" in run("docker", "network", "ls").stdout else ["--network", "host"]
+        built = run("docker", "build", "--no-cache", *arguments, *network, ROOT)
+        assert built.returncode == 0, built.stdout + built.stderr
+        assert run("docker", "save", image, "--output", tmp_path / name).returncode == 0
+        run("docker", "image", "rm", image)
+        digests.append(saved_image(tmp_path / name).tree.digest())
+    assert digests[0] == digests[1]

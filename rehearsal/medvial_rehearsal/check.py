@@ -16,8 +16,9 @@ from medvial_rehearsal.archive.image import Image
 from medvial_rehearsal.archive.image_gates import ImageContext, check_image
 from medvial_rehearsal.archive.model_gates import ModelContext, check_model
 from medvial_rehearsal.archive.sbom import write_sbom
+from medvial_rehearsal.project import project_root
 
-LEDGER = Path(__file__).parents[2] / "export" / "ledger.json"
+LEDGER = project_root() / "export" / "ledger.json"
 
 _STEP_WIDTH = 70  # characters of a build step that are shown
 
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def check(
-    image: Path | None = None,
+    image: Path,
     model: Path | None = None,
     *,
+    only_model: bool = False,
     json: Path | None = None,
     sbom: Path | None = None,
     ledger: Path = LEDGER,
@@ -39,32 +41,32 @@ def check(
     Args:
         image: The image as `docker save` wrote it: .tar, .tar.gz or .tar.xz.
         model: The model tarball.
+        only_model: The first archive is a model tarball; there is no image.
         json: Write the outcomes there.
         sbom: Write the image's software bill of materials (CycloneDX) there.
         ledger: Where exports are written down.
         record: Write the image down in the ledger, if nothing is wrong with it.
-        uploaded: Only mark the image as uploaded in the ledger; checks nothing else.
+        uploaded: Only mark the image as uploaded in the ledger.
 
     Returns:
         0 if nothing failed, else 1.
 
     Raises:
-        InputError: Neither image nor model is given, or the ledger cannot be read or written.
+        InputError: The ledger cannot be read or written, or there is no image to mark.
     """
-    if image is None and (model is None or uploaded or record or sbom):
-        raise InputError("Expected an image archive, got none: medvial check IMAGE.tar.gz")
-    outcomes: list[gates.Outcome] = []
-    if image is not None:
+    if only_model:
+        outcomes = check_model(ModelContext(image))
+        gates.show(outcomes)
+    else:
         context = ImageContext(image, ledger)
-        outcomes += check_image(context)
+        outcomes = check_image(context)
         if uploaded:
             return _mark_uploaded(context)
-    if model is not None:
-        outcomes += check_model(ModelContext(model))
-    gates.show(outcomes)
-    if image is not None and context.image is not None:
-        show_layers(context.image)
-        _write(context, sbom, record=record and not gates.exit_code(outcomes))
+        outcomes += check_model(ModelContext(model)) if model else []
+        gates.show(outcomes)
+        if context.image is not None:
+            show_layers(context.image)
+            _write(context, sbom, record=record and not gates.exit_code(outcomes))
     if json is not None:
         write_json(json, [dataclasses.asdict(outcome) for outcome in outcomes])
     return gates.exit_code(outcomes)

@@ -41,6 +41,12 @@ class ImageContext:
     archive: ImageArchive | None = None
     image: Image | None = None
 
+    def need_archive(self) -> ImageArchive:
+        """The archive; a gate that needs it does not run where it does not open."""
+        if self.archive is None:
+            raise GateNotRun("the archive does not open: see above")
+        return self.archive
+
     def need_image(self) -> Image:
         """The image; a gate that needs it does not run where there is none."""
         if self.image is None:
@@ -67,22 +73,19 @@ def opens(context: ImageContext) -> str:
 @gate("A2", "exactly one image")
 def one_image(context: ImageContext) -> str:
     """manifest.json names one image."""
-    if context.archive is None:
-        raise GateNotRun("the archive does not open: see above")
-    entry = only_entry(context.archive)
+    entry = only_entry(context.need_archive())
     return str((entry.get("RepoTags") or ["untagged"])[0])
 
 
 @gate("A3", "configuration and layers have their digests")
 def digests(context: ImageContext) -> str:
     """The configuration has the sha256 of its name, the layers those of the configuration."""
-    if context.archive is None:
-        raise GateNotRun("the archive does not open: see above")
+    archive = context.need_archive()
     try:
-        entry = only_entry(context.archive)
+        entry = only_entry(archive)
     except GateFailure:
         raise GateNotRun("there is not exactly one image: see above") from None
-    context.image = load_image(context.archive, entry)
+    context.image = load_image(archive, entry)
     return f"image id {context.image.image_id}"
 
 
@@ -172,8 +175,7 @@ def payload(context: ImageContext) -> str | None:
 @gate("A9", "size within the limits")
 def size(context: ImageContext) -> str:
     """The archive can be uploaded, and no layer carries what a later one removes."""
-    image, archive = context.need_image(), context.archive
-    assert archive is not None
+    image, archive = context.need_image(), context.need_archive()
     layers = sum(layer.size for layer in image.layers)
     text = (
         f"{archive.size / 1e6:.0f} MB, unpacked {layers / 1e6:.0f} MB in {len(image.layers)} layers"
@@ -190,7 +192,8 @@ def size(context: ImageContext) -> str:
             f"{text}; {waste / 1e6:.0f} MB of it are removed or replaced by later layers",
             "Remove files in the RUN that makes them, and use COPY --chown instead of chown.",
         )
-    if (image.manifest or {}).get("gpu") is False and archive.size > SLIM_BYTES:
+    compressed = archive.size < archive.unpacked
+    if (image.manifest or {}).get("gpu") is False and compressed and archive.size > SLIM_BYTES:
         raise GateWarning(
             f"{text}: above the {SLIM_BYTES / 1e6:.0f} MB of an image without PyTorch",
             "See what the largest layer holds; drop what the program does not import.",
@@ -253,18 +256,8 @@ def unbuffered(context: ImageContext) -> None:
 
 
 GATES: tuple[Callable[[ImageContext], Outcome], ...] = (
-    opens,
-    one_image,
-    digests,
-    platform,
-    user,
-    api_method,
-    command,
-    payload,
-    size,
-    secrets,
-    not_uploaded,
-    unbuffered,
+    *(opens, one_image, digests, platform, user, api_method),
+    *(command, payload, size, secrets, not_uploaded, unbuffered),
 )
 
 

@@ -1,6 +1,5 @@
 """Whether the algorithm's own program can load a model on the CPU."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,10 +7,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from medvial.errors import InputError
 from medvial_rehearsal.gates import GateFailure, GateNotRun
+from medvial_rehearsal.project import algorithm_class, algorithm_folder
 
 _LIMIT_S = 120  # a large model loads in some seconds
-_ALGORITHMS = Path(__file__).parents[3] / "algorithms"
 
 
 def load_on_cpu(model: Path, task: str) -> str:
@@ -21,9 +21,12 @@ def load_on_cpu(model: Path, task: str) -> str:
         GateNotRun: The task is no algorithm of this project.
         GateFailure: It does not load.
     """
-    program = _ALGORITHMS / task / "process.py"
-    if not task.isidentifier() or not program.is_file():
-        raise GateNotRun(f"there is no algorithms/{task}/process.py to load it with")
+    if not task.isidentifier():
+        raise GateNotRun(f"{task!r} is no task's name")
+    try:
+        program = algorithm_folder(task)
+    except InputError:
+        raise GateNotRun(f"there is no algorithms/{task}/process.py to load it with") from None
     with tempfile.TemporaryDirectory(prefix="medvial-model-") as folder:
         with tarfile.open(model) as archive:
             archive.extractall(folder, filter="data")
@@ -49,22 +52,9 @@ def load_on_cpu(model: Path, task: str) -> str:
     return f"algorithms/{task}/process.py loads it"
 
 
-def _main(program: Path, model: Path) -> None:
+def _main(folder: Path, model: Path) -> None:
     """Load a model by the Algorithm of a process.py."""
-    from medvial.algorithm import Algorithm
-
-    spec = importlib.util.spec_from_file_location("process", program)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["process"] = module  # the base looks for sockets.json beside the class's file
-    spec.loader.exec_module(module)
-    kinds = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Algorithm) and kind.__module__ == "process"
-    ]
-    kinds[-1](model_path=model).load()
+    algorithm_class(folder)(model_path=model).load()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
-"""The model tarball: the same content gives the same bytes."""
+"""The model tarball: the same content gives the same bytes.
 
+python -m medvial_rehearsal.archive.pack MODEL_FOLDER MODEL.tar.gz
+"""
+
+import contextlib
 import gzip
+import sys
 import tarfile
 from pathlib import Path
 
@@ -34,7 +39,8 @@ def pack_model(model: Path, out: Path) -> None:
                 _add(archive, path, path.relative_to(model).as_posix())
         part.replace(out)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise InputError(f"Expected to pack {model} as {out}, got: {error}.") from None
 
 
@@ -44,3 +50,10 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     info.mode = 0o644
     with path.open("rb") as content:
         archive.addfile(info, content)
+
+
+if __name__ == "__main__":
+    try:
+        pack_model(Path(sys.argv[1]), Path(sys.argv[2]))
+    except InputError as error:
+        sys.exit(f"error: {error}")

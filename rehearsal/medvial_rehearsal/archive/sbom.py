@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cyclonedx.factory.license import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
-from cyclonedx.model.license import License
+from cyclonedx.model.license import DisjunctiveLicense, License, LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.spdx import fixup_id, is_expression
 from packageurl import PackageURL
 
 from medvial.outputs import write_bytes
@@ -123,7 +123,14 @@ def _licence_of(expression: str | None, text: str | None, classifiers: list[str]
 
 
 def _component(name: str, version: str, purl: PackageURL, licence: str) -> Component:
-    licences: list[License] = [LicenseFactory().make_from_string(licence)] if licence else []
+    licences = [_licence(licence)] if licence else []
     return Component(
         name=name, version=version, purl=purl, bom_ref=purl.to_string(), licenses=licences
     )
+
+
+def _licence(text: str) -> License:
+    """By its SPDX id or expression, else by the name it was given."""
+    if identifier := fixup_id(text):
+        return DisjunctiveLicense(id=identifier)
+    return LicenseExpression(text) if is_expression(text) else DisjunctiveLicense(name=text)
