@@ -12,7 +12,7 @@ from pathlib import Path
 from medvial.sockets import Interface, load_interfaces, select_interface
 from medvial_rehearsal.client.forge import ForgeCase, run_forge
 from medvial_rehearsal.client.image import run_image_session
-from medvial_rehearsal.client.panimg import panimg_check
+from medvial_rehearsal.client.panimg import ImportedImage, panimg_check
 from medvial_rehearsal.client.session import (
     CaseFiles,
     Session,
@@ -22,7 +22,7 @@ from medvial_rehearsal.client.session import (
 )
 from medvial_rehearsal.client.verify import compare_case, verify_session
 from medvial_rehearsal.container.staging import Generation, stage_case
-from medvial_rehearsal.gates import GateFailure, Outcome, gate
+from medvial_rehearsal.gates import GateFailure, GateNotRun, Outcome, gate
 from medvial_rehearsal.project import Case, cases
 
 SEGMENTATION = "Segmentation"
@@ -45,12 +45,15 @@ class ClientRehearsal:
     command: Sequence[str] = ()
     """The program; default .venv's Python with the algorithm's process.py."""
     time_limit_s: float = 600
+    test_cases: Sequence[Case] = ()
+    """Which to run; default all that the algorithm has, the main one first."""
     _sessions: dict[str, Session] = field(default_factory=dict)
+    _imported: dict[Path, ImportedImage] = field(default_factory=dict)
 
     @cached_property
     def cases(self) -> list[Case]:
-        """The algorithm's test cases."""
-        return cases(self.algorithm)
+        """The cases to run."""
+        return list(self.test_cases) or cases(self.algorithm)
 
     @cached_property
     def interfaces(self) -> list[Interface]:
@@ -62,6 +65,23 @@ class ClientRehearsal:
     def archive(self) -> Path:
         """model.tar.gz, as uploaded."""
         return pack_model(self.model, self.work / "model.tar.gz")
+
+    def image(self, method: str) -> str:
+        """The image of a method.
+
+        Raises:
+            GateNotRun: There is none to try.
+        """
+        if method not in self.images:
+            option = " --invoke" if method == "invoke" else ""
+            raise GateNotRun(f"there is no image for {method}: ./build.sh TASK{option} makes it")
+        return self.images[method]
+
+    def imported(self, folder: Path) -> ImportedImage:
+        """What panimg makes of an image output."""
+        if folder not in self._imported:
+            self._imported[folder] = panimg_check(folder)
+        return self._imported[folder]
 
     def staged(self, index: int, generation: Generation = Generation.BOTH) -> Path:
         """A case laid out as the platform does."""
@@ -176,7 +196,7 @@ def one_image(context: ClientRehearsal) -> str:
     for result, interface in zip(context.host("exec").cases, context.interfaces, strict=True):
         for socket in interface.outputs:
             if socket.kind_info.is_image:
-                panimg_check(result.folder / socket.relative_path)
+                context.imported(result.folder / socket.relative_path)
                 count += 1
     return f"{count} imported" if count else "no image outputs"
 
@@ -189,7 +209,7 @@ def segments(context: ClientRehearsal) -> str:
         for socket in interface.outputs:
             if socket.kind != SEGMENTATION:
                 continue
-            image = panimg_check(result.folder / socket.relative_path)
+            image = context.imported(result.folder / socket.relative_path)
             if image.segments is None:
                 raise GateFailure(
                     f"{socket.slug}: Image segments could not be determined",
@@ -224,7 +244,7 @@ def kit(context: ClientRehearsal) -> str:
     for index, interface in enumerate(context.interfaces):
         chosen.setdefault(interface, ForgeCase(interface, context.staged(index)))
     return run_forge(
-        context.images["exec"],
+        context.image("exec"),
         list(chosen.values()),
         model=context.model,
         work=context.work / "forge",
@@ -237,7 +257,7 @@ IMAGE_GATES = (image_exec, image_invoke, kit)
 
 def _in_image(context: ClientRehearsal, method: str) -> str:
     session = run_image_session(
-        context.images[method],
+        context.image(method),
         method,
         context.files(),
         model=context.archive,
