@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medvial.cine import CineInfo
 from medvial.echonet.analysis import Analysis
 from medvial.echonet.clips import clip_offsets
 from medvial.echonet.config import Config
+from medvial.echonet.sector import Sector
 
 MIN_FOUND = 0.5  # share of frames with a ventricle: below it beats are not sought either
 MIN_BEATS = 2
@@ -32,6 +34,29 @@ class Flag:
         return {"flag": self.name, "message": self.message}
 
 
+def source_flags(info: CineInfo, sector: Sector) -> list[Flag]:
+    """What the file itself says against a result.
+
+    Args:
+        info: Of the cine, read to its end.
+        sector: Found in it.
+    """
+    flags = []
+    if not info.fps_known:
+        flags.append(
+            Flag(
+                "frame-rate-unknown",
+                f"the file does not say its frame rate, {info.fps:g} per second was taken: heart "
+                "rate, and the clips that the network reads, may be wrong",
+            )
+        )
+    if not sector.found:
+        flags.append(Flag("sector-not-found", "no ultrasound sector was found in the frames"))
+    flags += [Flag("colour", note) for note in sector.notes if note.startswith("Colour")]
+    flags += [Flag("damaged", note) for note in info.notes if note.startswith("Damaged")]
+    return flags
+
+
 def quality_flags(
     analysis: Analysis, sector_mask: NDArray[np.bool_] | None, config: Config
 ) -> list[Flag]:
@@ -40,7 +65,7 @@ def quality_flags(
     Args:
         analysis: Of the cine.
         sector_mask: (H, W) at the network's size, where the ultrasound sector is; None where it
-            fills the frame or was not found.
+            was not found.
         config: The model's; gives the length of a clip.
     """
     candidates = [
