@@ -73,7 +73,8 @@ def _add_parameter(
         return
     metavar = form[1] if form else None if choices else _METAVARS.get(kind, "TEXT")
     options |= {"type": kind, "default": default, "choices": choices, "required": required}
-    options |= {"action": "append"} if many else {}
+    if many:
+        options |= {"action": "append", "default": None if default is None else list(default)}
     parser.add_argument(flag, metavar=metavar, **options)
 
 

@@ -31,7 +31,6 @@ from medvial_rehearsal.project import Case, algorithm_folder, cases
 
 log = logging.getLogger(__name__)
 
-_BUILD = Path(__file__).parents[2] / "build"
 _SMALLEST_GIB = 1.5  # less leaves nothing of the limit on data, 1 GiB below
 
 
@@ -42,7 +41,7 @@ def rehearse(
     gpu: bool = False,
     invoke: bool = False,
     client: bool = False,
-    only: Sequence[str] = (),
+    only: tuple[str, ...] = (),
     test_dir: Path | None = None,
     model: Path | None = None,
     image: str | None = None,
@@ -61,7 +60,7 @@ def rehearse(
         gpu: Take the images medvial-TASK:gpu and gpu-invoke, on the GPU where the engine has one.
         invoke: Run the single cases in a server too.
         client: Also run the platform's own client (gates G).
-        only: Names of single gates, as in C3,F5.
+        only: Names of gates, as in C3,F5: ask only those.
         test_dir: The case: input/, expected_output.json, tolerances.json (optional); default all
             cases in the algorithm's test folder.
         model: The model folder; default the algorithm's.
@@ -94,7 +93,7 @@ def rehearse(
             algorithm=algorithm,
             cases=_cases(algorithm, test_dir),
             model=_model(algorithm, model),
-            work=_work_folder(algorithm.name),
+            work=_work_folder(algorithm),
             limits=Limits(int(memory * GIB), gpu=gpu and has_gpu()),
             time_limit_s=time_limit,
             health_limit_s=health_limit,
@@ -215,9 +214,12 @@ def _model(algorithm: Path, model: Path | None) -> Path:
     return folder
 
 
-def _work_folder(task: str) -> Path:
-    _BUILD.mkdir(exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"rehearse-{task}.", dir=_BUILD))
+def _work_folder(algorithm: Path) -> Path:
+    """A new folder in build/ of the project, or beside an algorithm that is in none."""
+    in_project = algorithm.parent.name == "algorithms"
+    build = (algorithm.parents[1] if in_project else algorithm.parent) / "build"
+    build.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"rehearse-{algorithm.name}.", dir=build))
     work.chmod(0o755)  # the image's user is not the one who runs this
     return work
 

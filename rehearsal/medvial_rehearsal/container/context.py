@@ -204,7 +204,7 @@ class Rehearsal:
         with_input: bool = True,
         output: Sequence[str] = (),
     ) -> list[str]:
-        """The volumes of a run as arguments of `docker create`; `output` replaces that of /output."""
+        """A run's volumes as arguments of `docker create`; `output` replaces that of /output."""
         model = model or self.staged_model
         result = list(output) or ["--volume", f"{folder / 'output'}:/output"]
         result += ["--volume", f"{model}:/opt/ml/model:ro"]

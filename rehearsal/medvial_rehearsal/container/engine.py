@@ -19,6 +19,7 @@ from medvial.errors import InputError
 from medvial_rehearsal.container.memory import Memory, MemoryWatch
 
 GIB = 1 << 30
+_START_POLL_S = 0.05
 _numbers = itertools.count(1)
 
 
@@ -149,6 +150,12 @@ class Container:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
         self._watch = MemoryWatch(self.id)
+
+    def wait_started(self) -> None:
+        """Wait until it runs, or has run."""
+        assert self._attached is not None
+        while self.state()["Status"] == "created" and self._attached.poll() is None:
+            time.sleep(_START_POLL_S)
 
     def wait(self, timeout_s: float) -> float | None:
         """Wait for its end; seconds since its creation, or None if it still runs."""

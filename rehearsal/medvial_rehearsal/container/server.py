@@ -89,6 +89,7 @@ class Server:
             if self._linked:
                 self.container.link("input", f"{_LINKED}/none")
             self.container.start()
+            self.container.wait_started()
         except BaseException:
             self.container.remove()
             raise
