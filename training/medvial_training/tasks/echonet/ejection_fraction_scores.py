@@ -18,6 +18,7 @@ from medvial_training.metrics import (
     ratio,
     weighted_statistics,
 )
+from medvial_training.tasks.echonet.dice import SOURCE_INTERVAL
 
 FloatArray = NDArray[np.float64]
 
@@ -45,7 +46,8 @@ def ef_scores(
         `videos`, `without_value`, and with intervals: `mae`, `rmse`, `bias` (predicted minus
         true) in points of EF; `r2`, 1 - SSE / SST, the share of variance explained, which punishes
         bias; `r2_pearson`, the squared correlation (what lm(EF ~ prediction) of the source's R
-        script reports), which does not. `limits` are the 95 % limits of agreement.
+        script reports), which does not. `limits` are the 95 % limits of agreement;
+        `source_interval` has the source's intervals (10,000 resamples, 5th to 95th percentile).
     """
     y, p, used = _pairs(truth, predicted)
     columns = _moments(y, p)
@@ -53,13 +55,20 @@ def ef_scores(
     def statistics(weights: FloatArray) -> FloatArray:
         return _from_moments(weights @ columns)
 
-    estimates = weighted_statistics(statistics, np.asarray(clusters)[used], bootstrap)
+    names = np.asarray(clusters)[used]
+    estimates = weighted_statistics(statistics, names, bootstrap)
+    source = weighted_statistics(statistics, names, SOURCE_INTERVAL)
     limits = agreement(p - y).limits
     return {
         "videos": int(used.sum()),
         "without_value": int((~used).sum()),
         **{name: e.as_dict() for name, e in zip(_NAMES, estimates, strict=True)},
         "limits": [number_or_none(limit) for limit in limits],
+        "source_interval": {
+            name: e.as_dict()
+            for name, e in zip(_NAMES, source, strict=True)
+            if name in ("mae", "rmse", "r2")
+        },
     }
 
 

@@ -122,7 +122,8 @@ def dice_figure(rows: list[dict[str, Any]]) -> Figure:
             axes.hist(known[name], bins, histtype="stepfilled", color=colour, alpha=0.35)
             axes.hist(known[name], bins, histtype="step", color=colour, linewidth=1.3, label=label)
         axes.set(xlim=(bins[0], 1), xlabel="Dice of a video", ylabel="videos")
-        axes.legend(loc="upper left")
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+        axes.legend(loc="upper left", ncols=2)
         return figure
 
 
