@@ -106,6 +106,26 @@ def test_jpeg_of_the_other_colours_than_the_tag_says(tmp_path):
     assert inside.max() <= 3
 
 
+@pytest.mark.parametrize("colours", ["YBR_FULL_422", "RGB"])
+@pytest.mark.parametrize("transform", [0, 1])
+def test_jpeg_whose_adobe_marker_says_its_colours(tmp_path, colours, transform):
+    frames = coloured()
+    encoded = jpegs(frames, keep_rgb=transform == 0)
+    if transform:  # instead of the JFIF marker
+        marker = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+        encoded = [j[:2] + marker + j[4 + int.from_bytes(j[4:6], "big") :] for j in encoded]
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        frames,
+        encoded=encoded,
+        syntax=JPEGBaseline8Bit,
+        PhotometricInterpretation=colours,
+    )
+    got, _ = read(path)
+    inside = np.abs(got.astype(int) - frames)[:, :, [*range(12), *range(24, WIDTH)]]
+    assert inside.max() <= 3
+
+
 @pytest.mark.parametrize("colour", [False, True])
 def test_rle(tmp_path, colour):
     frames = coloured() if colour else moving(5, channels=1)

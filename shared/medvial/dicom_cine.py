@@ -5,7 +5,6 @@ Attributes: DICOM PS3.3, C.7.6.5 (cine), C.7.6.3 (image pixel), C.8.5.5 (ultraso
 
 import contextlib
 import logging
-import math
 import os
 import struct
 import sys
@@ -19,6 +18,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from medvial.cine import (
     DEFAULT_FPS,
@@ -26,20 +26,17 @@ from medvial.cine import (
     CineInfo,
     TimedPixels,
     check_frame_size,
-    from_zero,
-    plausible_fps,
-    unknown_fps_note,
-    usual_fps,
 )
+from medvial.dicom_timing import read_heart_rate, read_timing
 from medvial.errors import InputError
 from medvial.ultrasound_regions import find_region
 
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
-_HEART_RATES_BPM = (20.0, 350.0)
 _SHORT_HEADER, _LONG_HEADER = 8, 12  # bytes before the pixels: implicit VR, explicit OB or OW
 _ITEM = (0xFFFE, 0xE000)
+_START_BYTES = 1024  # of a JPEG: its markers of colour are among them
 
 
 def open_dicom(path: Path, fps: float | None) -> Cine:
@@ -48,16 +45,30 @@ def open_dicom(path: Path, fps: float | None) -> Cine:
     Raises:
         InputError: It has no pixels, or pixels that cannot be decoded.
     """
+    try:
+        with _quiet():
+            return _open(path, fps)
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises whatever a broken value runs into
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise InputError(
+            f"{path}: expected DICOM, it cannot be read ({reason[:200]}). Is it damaged?"
+        ) from error
+
+
+def _open(path: Path, fps: float | None) -> Cine:
     dataset, offset = _read_attributes(path)
     height, width, count = _sizes(dataset, path)
     check_frame_size(path, height, width)
     notes: list[str] = []
-    if (there := _whole_frames(dataset, path, offset)) is not None and there < count:
+    there, start = _whole_frames(dataset, path, offset)
+    if there is not None and there < count:
         notes.append(f"The header says {count} frames, the file holds {there} whole ones.")
         count = there
     if count == 0:
         raise InputError(f"{path}: expected frames, the pixels are cut off before the first ends.")
-    rate, times, timing_notes = _timing(dataset, count, fps)
+    rate, times, timing_notes = read_timing(dataset, count, fps)
     found = find_region(dataset, height, width)
     info = CineInfo(
         path=path,
@@ -70,26 +81,22 @@ def open_dicom(path: Path, fps: float | None) -> Cine:
         frame_times_s=times or tuple(i / (rate or DEFAULT_FPS) for i in range(count)),
         spacing_mm=found.spacing_mm,
         calibration_note=found.note,
-        heart_rate_bpm=_heart_rate(dataset),
+        heart_rate_bpm=read_heart_rate(dataset),
         region=found.box,
         colour_doppler=found.colour or dataset.get("UltrasoundColorDataPresent") == 1,
         notes=(*notes, *timing_notes),
     )
-    cine = Cine(info, lambda step: _read(path, dataset, info, step))
+    options = _decoding(dataset, start)
+    cine = Cine(info, lambda step: _read(path, dataset, info, step, options))
     _check_first(cine)
     return cine
 
 
 def _read_attributes(path: Path) -> tuple[pydicom.Dataset, int]:
     """All attributes but the pixels, and the byte where the element of the pixels begins."""
-    try:
-        with _quiet(), path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            offset = file.tell()
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # pydicom raises whatever a broken value runs into
-        raise InputError(f"{path}: expected DICOM, it cannot be read: {error}.") from error
+    with path.open("rb") as file:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        offset = file.tell()
     if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
@@ -116,11 +123,14 @@ def _sizes(dataset: pydicom.Dataset, path: Path) -> tuple[int, int, int]:
         raise InputError(f"{path}: expected whole numbers as image sizes: {error}.") from error
 
 
-def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> int | None:
-    """Frames that the file has whole, at most; None where that is not known without decoding."""
+def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> tuple[int | None, bytes]:
+    """Frames that the file has whole, at most, and how the first compressed one starts.
+
+    The number is None where that is not known without decoding.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_deflated:
-        return None
+        return None, b""
     if syntax.is_compressed:
         return _fragments(path, offset + _LONG_HEADER, "<" if syntax.is_little_endian else ">")
     samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 8))
@@ -128,75 +138,40 @@ def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> int | No
         samples = 2  # two pixels share their colour
     frame_bytes = dataset.Rows * dataset.Columns * samples * bits // 8
     header = _SHORT_HEADER if syntax.is_implicit_VR else _LONG_HEADER
-    return max(0, path.stat().st_size - offset - header) // max(1, frame_bytes)
+    return max(0, path.stat().st_size - offset - header) // max(1, frame_bytes), b""
 
 
-def _fragments(path: Path, offset: int, order: str) -> int | None:
-    """Whole fragments of compressed pixels (PS3.5, A.4); the first item is the offset table."""
-    end, items = path.stat().st_size, 0
+def _fragments(path: Path, offset: int, order: str) -> tuple[int, bytes]:
+    """Whole fragments of compressed pixels (PS3.5, A.4), and how the first of them starts."""
+    end, items, start = path.stat().st_size, 0, b""
     with path.open("rb") as file:
         file.seek(offset)
         while len(head := file.read(8)) == 8:
             group, element, length = struct.unpack(f"{order}HHI", head)
             if (group, element) != _ITEM or file.tell() + length > end:
                 break
+            if items == 1:
+                start = file.read(min(length, _START_BYTES))
+            file.seek(length - (len(start) if items == 1 else 0), 1)
             items += 1
-            file.seek(length, 1)
-    return max(0, items - 1)
+    return max(0, items - 1), start  # the first item is the offset table
 
 
-def _timing(
-    dataset: pydicom.Dataset, count: int, fps: float | None
-) -> tuple[float | None, tuple[float, ...] | None, list[str]]:
-    """Frame rate (None if unknown), times where they are not even, notes.
+def _decoding(dataset: pydicom.Dataset, start: bytes) -> dict[str, Any]:
+    """Options of pydicom's decoder.
 
-    The frame time that `FrameIncrementPointer` names comes first, then what describes the
-    acquisition, then how the cine is recommended to be shown.
+    GDCM ends the whole process on some damaged JPEG frames, so that Pillow decodes what it can.
+    Where a JPEG's own Adobe marker says its colours, Pillow has turned them to RGB already.
     """
-    if fps is not None:
-        return fps, None, []
-    vector = [value for value in _numbers(dataset, "FrameTimeVector") if math.isfinite(value)]
-    if len(vector) >= count > 1 and all(value > 0 for value in vector[1:count]):
-        times = from_zero(np.cumsum(vector[:count]).tolist())
-        times = tuple(time / 1000.0 for time in times)
-        if rate := usual_fps(times):
-            return rate, times, []
-    candidates: list[tuple[str, float]] = [
-        (name, 1000.0 / value)
-        for name in ("FrameTime", "ActualFrameDuration")
-        for value in _numbers(dataset, name)[:1]
-        if value > 0
-    ]
-    names = ("CineRate", "RecommendedDisplayFrameRate")
-    candidates += [(name, value) for name in names for value in _numbers(dataset, name)[:1]]
-    usable = [(name, rate) for name, rate in candidates if plausible_fps(rate)]
-    if not usable:
-        return None, None, [unknown_fps_note("The DICOM file says no usable frame time or rate")]
-    name, rate = usable[0]
-    notes = [
-        f"{name} says {rate:.4g} frames per second, {other} {differs:.4g}: {name} was taken."
-        for other, differs in usable[1:]
-        if abs(differs / rate - 1) > 0.1  # CineRate is a whole number
-    ]
-    return rate, None, notes[:1]
-
-
-def _heart_rate(dataset: pydicom.Dataset) -> float | None:
-    value = next(iter(_numbers(dataset, "HeartRate")), 0.0)
-    return value if _HEART_RATES_BPM[0] <= value <= _HEART_RATES_BPM[1] else None
-
-
-def _numbers(dataset: pydicom.Dataset, name: str) -> list[float]:
-    """The numbers of an attribute; none where it is missing, empty or no number."""
-    try:
-        with _quiet():
-            value = dataset.get(name)
-        if value is None or value == "":
-            return []
-        values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
-        return [float(number) for number in values if number is not None]
-    except (TypeError, ValueError):
-        return []
+    syntax, bits = dataset.file_meta.TransferSyntaxUID, int(dataset.get("BitsStored", 8))
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and bits == 8:
+        adobe = samples == 3 and b"Adobe" in start
+        colours = {"photometric_interpretation": "RGB"} if adobe else {}
+        return {"decoding_plugin": "pillow", **colours}
+    if syntax in (JPEG2000, JPEG2000Lossless) and (bits <= 8 or samples == 1):
+        return {"decoding_plugin": "pillow"}
+    return {}
 
 
 def _check_first(cine: Cine) -> None:
@@ -209,7 +184,7 @@ def _check_first(cine: Cine) -> None:
 
 
 def _read(
-    path: Path, dataset: pydicom.Dataset, info: CineInfo, step: int
+    path: Path, dataset: pydicom.Dataset, info: CineInfo, step: int, options: dict[str, Any]
 ) -> Generator[TimedPixels | InputError, None, None]:
     """Every `step`th frame; where one is damaged or missing, an `InputError` and no more."""
     count = info.frame_count or 1
@@ -217,15 +192,16 @@ def _read(
     indices = range(0, count, step) if step > 1 else None
     given = 0
     try:
-        frames = iter_pixels(path, indices=indices, number_of_frames=count)
+        frames = iter_pixels(path, indices=indices, number_of_frames=count, **options)
         while True:
             with _quiet():
-                pixels = next(frames, None)
+                stored = next(frames, None)
+                pixels = None if stored is None else _visible(stored, dataset)
             if pixels is None or given * step >= count:
                 break
-            yield times[given * step], _visible(pixels, dataset)
+            yield times[given * step], pixels
             given += 1
-            del pixels
+            del stored, pixels
         missing = "the file ends"
     except Exception as error:  # the decoders of pydicom's plugins raise all kinds
         missing = str(error).strip().splitlines()[-1].strip()[:200] if str(error) else repr(error)

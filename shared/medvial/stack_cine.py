@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from medvial.cine import (
@@ -113,13 +114,17 @@ def _read(
     stack: ImageStack, fps: float, step: int
 ) -> Generator[TimedPixels | InputError, None, None]:
     """Every `step`th slice, without a fourth channel; once one is damaged, none after it."""
-    for index, pixels in enumerate(stack):
-        if isinstance(pixels, InputError):
-            yield pixels
-            return
-        if index % step == 0:
-            visible = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, :3])
-            yield index / fps, visible
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # keep off stderr
+    try:
+        for index, pixels in enumerate(stack):
+            if isinstance(pixels, InputError):
+                yield pixels
+                return
+            if index % step == 0:
+                visible = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, :3])
+                yield index / fps, visible
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _rate(fields: Mapping[str, str], z_spacing: float) -> tuple[float | None, str | None]:
