@@ -81,8 +81,3 @@ image_of() {
 need_image() {
   docker image inspect "$1" >/dev/null 2>&1 || die "expected the image $1, found none: run build.sh first"
 }
-
-# Runs one of the image's own tools on mounted files; root, because the files' modes are the host's.
-in_image() {
-  docker run --rm --platform "$platform" --user 0 --network none --read-only "$@"
-}

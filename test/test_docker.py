@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ ROOT = Path(__file__).parent.parent
 TASKS = sorted(p.parent.name for p in ROOT.glob("algorithms/*/process.py"))
 BUDGET_MB = 300  # of the slim image as .tar.gz
 BUDGET_S = 5  # from docker run to the result of a task's test case
+
+SOCKETS = {
+    "inputs": [{"slug": "case", "kind": "Anything", "relative_path": "case.json"}],
+    "outputs": [{"slug": "report", "kind": "Anything", "relative_path": "sub/report.json"}],
+}
 
 pytestmark = pytest.mark.docker
 
@@ -49,8 +55,8 @@ def stub(tmp_path_factory):
     (folder / "model").mkdir()
     for name in ("Dockerfile", "common.sh"):
         shutil.copy(ROOT / "algorithms" / name, root / "algorithms" / name)
-    for name in ("requirements.txt", "sockets.json"):
-        shutil.copy(ROOT / "algorithms" / "cldetection" / name, folder / name)
+    shutil.copy(ROOT / "algorithms" / "cldetection" / "requirements.txt", folder)
+    (folder / "sockets.json").write_text(json.dumps({"interfaces": [SOCKETS]}))
     shutil.copy(ROOT / "test" / "stub_process.py", folder / "process.py")
     (folder / "model" / "weights").write_text("w")
     sums = {"weights": hashlib.sha256(b"w").hexdigest()}
@@ -86,7 +92,7 @@ REPORT = {
     "network": False,
     "capabilities": "0" * 16,
     "no_new_privileges": "1",
-    "shm_mib": 128,
+    "shm_mib": 64,
     "data_gib": 7,
 }
 
@@ -102,7 +108,9 @@ def left_behind(stub):
 def test_an_image_runs_under_all_limits_of_the_platform(rehearse, stub):
     result = rehearse()
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "same       sub/report.json: identical" in result.stdout
+    assert "C15 passed the expected outputs, within the tolerances: sub/report.json: identical" in (
+        words(result.stdout)
+    )
     assert re.search(r"stub: passed; \d+\.\d s from docker run to the result", result.stdout)
     assert not left_behind(stub)
 
@@ -110,42 +118,54 @@ def test_an_image_runs_under_all_limits_of_the_platform(rehearse, stub):
 def test_a_difference_within_the_tolerance_passes_and_is_printed(rehearse):
     result = rehearse(expected={"value": 1.5})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "largest difference 0.25 at value" in result.stdout
+    assert "largest difference 0.25 at value" in words(result.stdout)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"expected": {"value": 2.0}}, "sub/report.json: value expected 2, got 1.25: off by 0.75"),
-        ({"case": {"skip": 1}}, "sub/report.json was not written"),
-        ({"case": {"extra": ["more.json"]}}, "more.json is not an expected output"),
-        ({"case": {"stderr": "careful\n"}}, "standard error, which the platform shows"),
+        ({"case": {"skip": 1}}, "sub/report.json was not produced"),
+        ({"case": {"extra": ["more.json"]}}, "not declared: more.json"),
+        ({"case": {"stderr": "careful\n"}}, "wrote to standard error: careful The platform shows"),
         ({"case": {"exit": 3}}, "exit code 3"),
         (
             {"model_sha256": "0" * 64},
-            "expected_output.json was made with other weights: run step 4",
+            "expected_output.json was made with other weights Run step 4 again.",
         ),
     ],
 )
 def test_whatever_differs_fails(rehearse, stub, arguments, message):
     result = rehearse(**arguments)
     assert result.returncode == 1
-    assert message in result.stdout
-    work = Path(re.search(r"FAILED after .* s; what it wrote is in (.*)", result.stderr)[1])
-    assert (work / "stdout.txt").read_text() == "done\n"
+    assert message in words(result.stdout)
+    assert re.search(r"stub: FAILED after \d+\.\d s", result.stdout)
+    work = kept(result)
+    (log,) = work.glob("*-reference/stdout.txt")
+    assert log.read_text() == "done\n"
     clear(work)
+
+
+def words(text):
+    """A table's text without its line breaks."""
+    return " ".join(text.split())
+
+
+def kept(result):
+    """The folder with what a failed test wrote."""
+    return Path(re.search(r"what the runs wrote is in (.*)", result.stdout)[1])
 
 
 def clear(work):
     """Remove a kept run: folders that the image's user made are not the host's to remove."""
     command = ["docker", "run", "--rm", "--user", "0", "--entrypoint", "rm", "--volume"]
-    run(*command, f"{work}:/work", "medvial-stub:latest", "-rf", "/work/output")
+    run(*command, f"{work}:/work", "medvial-stub:latest", "-rf", "/work/00-reference/output")
     shutil.rmtree(work)
 
 
 def containers():
     names = run("docker", "ps", "--all", "--format", "{{.Names}}").stdout.split()
-    return [name for name in names if name.startswith("medvial-test-")]
+    return [name for name in names if name.startswith("medvial-rehearse-")]
 
 
 def test_a_container_that_hangs_is_killed_and_fails(rehearse):
@@ -154,9 +174,11 @@ def test_a_container_that_hangs_is_killed_and_fails(rehearse):
     result = rehearse(case={"sleep": 300}, options=["--time-limit", 2])
     assert time.monotonic() - started < 60
     assert result.returncode == 1
-    assert "FAILED     still running after 2 s, and was killed" in result.stdout
+    assert "C5 failed within the time limit still running after 2 s, and was killed" in (
+        words(result.stdout)
+    )
     assert set(containers()) <= set(before)
-    clear(Path(re.search(r"what it wrote is in (.*)", result.stderr)[1]))
+    clear(kept(result))
 
 
 def test_a_stopped_test_leaves_no_container(stub, tmp_path):
@@ -186,7 +208,8 @@ def test_an_empty_model_folder_fails(stub, tmp_path):
         stub / "test.sh", "stub", "--test-dir", tmp_path, "--model", tmp_path / "model", cwd="/"
     )
     assert result.returncode == 1
-    assert "InputError: Expected a model folder" in result.stdout
+    assert "InputError: Expected a model folder" in words(result.stdout)
+    clear(kept(result))
 
 
 def test_a_case_without_expected_output_is_told(stub, tmp_path):
@@ -199,7 +222,7 @@ def test_a_case_without_expected_output_is_told(stub, tmp_path):
 def test_a_missing_image_is_told(stub):
     result = run(stub / "test.sh", "stub", "--gpu")
     assert result.returncode != 0
-    assert "expected the image medvial-stub:gpu, found none: run build.sh first" in result.stderr
+    assert "Expected the image medvial-stub:gpu, found none: run build.sh first" in result.stderr
 
 
 def saved_image(path):
@@ -256,6 +279,13 @@ def test_the_image_holds_what_it_needs_and_nothing_else(task):
     assert config["WorkingDir"] == "/opt/app"
     assert config["Labels"]["org.grand-challenge.api-method"] == "exec"
     assert {"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"} <= set(config["Env"])
+    oci = "org.opencontainers.image"
+    assert config["Labels"][f"{oci}.title"] == f"medvial-{task}"
+    described = (ROOT / "algorithms" / task / "process.py").read_text().split("\n")[0]
+    assert config["Labels"][f"{oci}.description"] == described.strip('"')
+    commit = run("git", "log", "-1", "--format=%ct").stdout
+    created = datetime.fromisoformat(config["Labels"][f"{oci}.created"])
+    assert created.timestamp() <= int(commit)
     listing = run(
         "docker",
         "run",
@@ -291,7 +321,8 @@ def test_a_result_moved_beyond_its_tolerance_fails(task, tmp_path):
     )
     result = run(ROOT / "test.sh", task, "--test-dir", tmp_path / "test")
     assert result.returncode == 1
-    assert "off by 5, tolerance" in result.stdout
+    assert "off by 5, tolerance" in words(result.stdout)
+    shutil.rmtree(kept(result), ignore_errors=True)
 
 
 def test_the_export_of_a_task_is_within_its_budget(task, tmp_path):

@@ -74,40 +74,6 @@ def test_a_time_limit_is_whole_seconds(seconds):
     assert f"--time-limit to be whole seconds above 0, got {seconds}" in result.stderr
 
 
-GPU_ENGINE = """#!/usr/bin/env bash
-case "$1 $2" in
-  "info --format") echo '{"nvidia": {}}' ;;
-  "create "*) echo "$@" >>"${0%/*}/created" ;;
-esac
-"""
-
-
-@pytest.mark.parametrize(("driver", "expected"), [(0, True), (1, False), (None, False)])
-def test_a_gpu_is_asked_for_only_where_the_host_has_one(tmp_path, driver, expected):
-    """An engine with the runtime, on a host with a working, a broken and no driver."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    needed = "bash sed dirname basename tr env mkdir mktemp cp chmod awk sleep touch rm"
-    for name in needed.split():
-        (programs / name).symlink_to(shutil.which(name))
-    scripts = {"docker": GPU_ENGINE}
-    if driver is not None:
-        scripts["nvidia-smi"] = f"#!/usr/bin/env bash\nexit {driver}\n"
-    for name, text in scripts.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    task = tmp_path / "algorithms" / "stub"
-    for folder in ("test/input", "model"):
-        (task / folder).mkdir(parents=True)
-    (task / "process.py").touch()
-    (task / "test" / "expected_output.json").write_text("{}")
-    shutil.copy(ROOT / "algorithms" / "common.sh", task.parent)
-    shutil.copy(ROOT / "test.sh", tmp_path)
-    result = run(tmp_path / "test.sh", "--gpu", env={"PATH": str(programs)})
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert ("--gpus all" in (programs / "created").read_text()) == expected
-
-
 def test_check_refuses_arguments():
     result = run(ROOT / "check.sh", "--nonsense")
     assert result.returncode == 2
