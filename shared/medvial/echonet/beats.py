@@ -8,7 +8,7 @@ counts frames, is `source_systoles`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from medvial.echonet.config import Config
 from medvial.errors import InputError
 
 MIN_FRAMES = 3
+NEAR = 0.34  # of the smoothing window: how far smoothing may have moved an extreme
+NEAR_FRAMES = 0.6  # of that: frames nearer than this are averaged
 EDGE = 0.25  # of the smoothing window: this near the clip's ends an extreme may not be one
 IRREGULAR_CV = 0.10
 MIN_INTERVALS = 3  # of a spread that means something
@@ -124,7 +126,8 @@ def find_beats(
     if high - low < options.min_change * np.median(curve):
         return []
     systoles = _systoles(curve, times, float(high - low), options)
-    return _beats(curve, times, systoles, options.smoothing_s * EDGE)
+    beats = _beats(curve, times, systoles, options.smoothing_s * EDGE)
+    return [_to_extremes(beat, values, times, options.smoothing_s * NEAR) for beat in beats]
 
 
 def smooth_curve(
@@ -253,6 +256,26 @@ def _beats(
             beats.append(Beat(ed, es, bool(seen[ed]), bool(seen[es])))
         start = es
     return beats
+
+
+def _to_extremes(
+    beat: Beat, values: NDArray[np.float64], times: NDArray[np.float64], near_s: float
+) -> Beat:
+    """The beat at the true extremes of its neighbourhood: smoothing moves and blunts sharp ones.
+
+    Each is sought within `near_s`, on the mean of a frame and its neighbours with weights 1, 2, 1
+    where frames are close enough together for that, else on the frames as they are.
+    """
+    light = values
+    if float(np.median(np.diff(times))) <= near_s * NEAR_FRAMES:
+        light = np.convolve(np.pad(values, 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
+    near_ed, near_es = (
+        np.flatnonzero(np.abs(times - times[frame]) <= near_s + 1e-9)
+        for frame in (beat.ed, beat.es)
+    )
+    ed = int(near_ed[light[near_ed].argmax()]) if beat.ed_seen else beat.ed
+    es = int(near_es[light[near_es].argmin()]) if beat.es_seen else beat.es
+    return replace(beat, ed=ed, es=es) if ed < es else beat
 
 
 def _grid(times: NDArray[np.float64]) -> NDArray[np.float64]:
