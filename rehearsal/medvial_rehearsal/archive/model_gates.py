@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ def safe(context: ModelContext) -> str:
             f"links: {', '.join(context.links[:5])}",
             "Pack the files themselves: export.sh does, or tar --dereference.",
         )
-    twice = sorted({name for name in context.names if context.names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(context.names).items() if count > 1)
     if twice:
         raise GateFailure(f"more than once: {', '.join(twice[:5])}", "Pack every file once.")
     return f"{len(context.names)} files, {sum(context.sizes.values()) / 1e6:.1f} MB unpacked"
