@@ -35,6 +35,7 @@ _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
 _SHORT_HEADER, _LONG_HEADER = 8, 12  # bytes before the pixels: implicit VR, explicit OB or OW
+_MAX_TEXT = 200
 _ITEM = (0xFFFE, 0xE000)
 _START_BYTES = 1024  # of a JPEG: its markers of colour are among them
 
@@ -51,9 +52,8 @@ def open_dicom(path: Path, fps: float | None) -> Cine:
     except (InputError, OSError, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever a broken value runs into
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise InputError(
-            f"{path}: expected DICOM, it cannot be read ({reason[:200]}). Is it damaged?"
+            f"{path}: expected DICOM, it cannot be read ({_printable(error)}). Is it damaged?"
         ) from error
 
 
@@ -106,7 +106,7 @@ def _read_attributes(path: Path) -> tuple[pydicom.Dataset, int]:
 def _sizes(dataset: pydicom.Dataset, path: Path) -> tuple[int, int, int]:
     """Height, width, frames."""
     if "Rows" not in dataset or "Columns" not in dataset:
-        kind = getattr(dataset.get("SOPClassUID"), "name", None) or "no image"
+        kind = _printable(getattr(dataset.get("SOPClassUID"), "name", "")) or "no image"
         raise InputError(
             f"{path}: expected a DICOM cine, got one without pixels ({kind}). Give the image file."
         )
@@ -114,13 +114,15 @@ def _sizes(dataset: pydicom.Dataset, path: Path) -> tuple[int, int, int]:
     if colours not in (*_COLOURS, *_GREYS, _PALETTE):
         raise InputError(
             f"{path}: expected PhotometricInterpretation {', '.join((*_GREYS, *_COLOURS))} or "
-            f"{_PALETTE}, got {colours or 'none'}. Convert it to RGB."
+            f"{_PALETTE}, got {_printable(colours) or 'none'}. Convert it to RGB."
         )
     try:
         count = int(dataset.get("NumberOfFrames") or 1)
         return int(dataset.Rows), int(dataset.Columns), max(count, 1)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: expected whole numbers as image sizes: {error}.") from error
+        raise InputError(
+            f"{path}: expected whole numbers as image sizes: {_printable(error)}."
+        ) from error
 
 
 def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> tuple[int | None, bytes]:
@@ -204,7 +206,7 @@ def _read(
             del stored, pixels
         missing = "the file ends"
     except Exception as error:  # the decoders of pydicom's plugins raise all kinds
-        missing = str(error).strip().splitlines()[-1].strip()[:200] if str(error) else repr(error)
+        missing = _printable(str(error).strip().split("\n")[-1] or repr(error))
     if given * step < count:
         yield InputError(f"Frame {given * step + 1} of {count} cannot be decoded: {missing}")
 
@@ -221,6 +223,12 @@ def _visible(pixels: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
     if stored == 8 and pixels.dtype.itemsize == 2 and pixels.dtype.kind == "u":
         return pixels.astype(np.uint8)
     return pixels
+
+
+def _printable(value: Any) -> str:
+    """A value out of a file that may be damaged, as part of one line."""
+    text = " ".join(str(value).split())[:_MAX_TEXT]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 @contextlib.contextmanager
