@@ -80,9 +80,13 @@ class Algorithm(ABC):
         remove_outputs(self.output_path, declared)
         self.interface: Interface = select_interface(self.interfaces, self.input_path)
         with CaseOutputs(self.output_path, self.interface.outputs) as self._outputs:
-            self.predict()
+            self.process_cases()
             self.save()
             self._outputs.publish()
+
+    def process_cases(self) -> None:
+        """Compute the results of the case: a base class may call `predict` once an image."""
+        self.predict()
 
     def input_for(self, slug: str) -> Path | None:
         """Path of an input of this case; None where the case's interface has no such input."""
