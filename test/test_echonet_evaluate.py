@@ -281,12 +281,17 @@ def test_real_networks_of_a_model_folder(data, tmp_path):
     ):
         save_file(build(CONFIG).state_dict(), model / f"{name}.safetensors")
     (model / "postprocess.json").write_text(json.dumps(Learned().as_dict()))
+    for name, score in (("segmentation", "valid/dice"), ("ejection_fraction", "valid/mae")):
+        (tmp_path / name).mkdir()
+        log = f"epoch,step,train/loss,{score}\n0,5,2.0,\n1,10,1.5,0.8\n"
+        (tmp_path / name / "log.csv").write_text(log)
     training = {"data": {"phantom": True}}
     ModelFolder.seal(model, task="echonet", config=vars(CONFIG), training=training)
     metrics = evaluate(data, model, tmp_path / "out", overlays=1, resamples=20, progress=False)
     assert metrics["model"]["trained_on_phantoms"]
     assert metrics["counts"]["videos"] == 3
     assert metrics["interval"] is None
+    assert (tmp_path / "out/figures/training.png").is_file()
 
 
 def test_frames_of_another_size_are_refused(data, tmp_path):

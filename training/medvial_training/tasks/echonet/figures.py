@@ -127,8 +127,11 @@ def dice_figure(rows: list[dict[str, Any]]) -> Figure:
         return figure
 
 
+VALIDATED = {"valid/dice": "validation Dice", "valid/mae": "validation MAE (points)"}
+
+
 def training_figure(logs: dict[str, Path]) -> Figure | None:
-    """Losses and validation scores by epoch, a panel a network; None if there is nothing to show.
+    """Training loss and validation score by epoch, a panel a network; None without any log.
 
     Args:
         logs: log.csv of each network's training, by its name; those that are not there are left
@@ -138,18 +141,19 @@ def training_figure(logs: dict[str, Path]) -> Figure | None:
     tables = {name: table for name, table in tables.items() if len(table) and "epoch" in table}
     if not tables:
         return None
-    with _figure(3.9 * len(tables), 3.2) as figure:
-        for axes, (name, table) in zip(
-            figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True
-        ):
-            for column, style in (("train_loss", "-"), ("valid_loss", "--")):
-                found = [c for c in (column, column.replace("_", "/")) if c in table]
-                for key in found:
-                    label = column.replace("_", " ")
-                    axes.plot(table["epoch"], table[key], style, color=ACCENT, label=label)
-            axes.set(xlabel="epoch", ylabel="loss", title=name.replace("_", " "))
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend()
+    with _figure(4.1 * len(tables), 3.2) as figure:
+        panels = figure.subplots(1, len(tables), squeeze=False)[0]
+        for axes, (name, table) in zip(panels, tables.items(), strict=True):
+            axes.set(xlabel="epoch", title=name.replace("_", " "))
+            if "train/loss" in table:
+                axes.plot(table["epoch"], table["train/loss"], color=ACCENT)
+                axes.set_ylabel("training loss", color=ACCENT)
+            for column in [c for c in VALIDATED if c in table]:
+                other = axes.twinx()
+                other.spines["right"].set_visible(True)
+                known = table[["epoch", column]].dropna()
+                other.plot(known["epoch"], known[column], color=WARN, linestyle="--")
+                other.set_ylabel(VALIDATED[column], color=WARN)
         return figure
 
 
