@@ -1,6 +1,7 @@
 """The algorithm base, sockets and outputs: a real process on real folders."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ SOCKETS = {
     ]
 }
 PROCESS = """
-    import json, time
+    import json, logging, os, time
     from medvial.algorithm import Algorithm
     from medvial.errors import InputError
 
@@ -42,6 +43,10 @@ PROCESS = """
             self.value = self.factor * json.loads(self.input_for("a-number").read_text())
             offset = self.input_for("an-offset")
             self.value += json.loads(offset.read_text()) if offset else 0
+            logging.getLogger().info("file %s", os.fsdecode(b"\\xff.mha"))
+            self.report_progress(1, 1)
+            if self.value == 10_000:
+                raise InputError("x" * 100_000)
             if self.value == 26:
                 raise RuntimeError("unlucky\\nnumber")
             if self.value < 0:
@@ -123,7 +128,9 @@ def test_an_empty_case_says_what_is_expected(folder):
     assert "got an empty folder" in result.stderr
 
 
-def test_an_invalid_output_leaves_none(folder):
+def test_an_invalid_output_leaves_none_not_even_an_earlier_one(folder):
+    give(folder, 5)
+    assert run(folder).returncode == 0
     give(folder, 21)
     result = run(folder)
     assert result.returncode == 1
@@ -142,16 +149,42 @@ def test_an_unexpected_failure_is_one_line_on_stderr(folder):
 
 def test_sigterm_ends_it_at_once(folder):
     give(folder, -1)
-    process = subprocess.Popen(command(folder), stderr=subprocess.PIPE)
-    time.sleep(2)
+    process = subprocess.Popen(command(folder), stdout=subprocess.PIPE)
+    assert process.stdout.readline().startswith(b"file ")  # it is at work
     start = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
     assert time.monotonic() - start < 5
 
 
-def test_an_unwritable_output_is_an_error(folder):
+def test_logs_are_utf_8_whatever_a_file_is_called(folder):
     give(folder, 5)
+    for environment in ({"LC_ALL": "C"}, {"PYTHONIOENCODING": "latin-1"}):
+        result = subprocess.run(
+            command(folder), capture_output=True, env=os.environ | environment, timeout=60
+        )
+        assert result.returncode == 0
+        assert r"file \udcff.mha" in result.stdout.decode("utf-8")
+
+
+def test_a_reason_is_a_line_that_the_platform_shows(folder):
+    give(folder, 5000)
+    result = run(folder)
+    assert result.returncode == 1
+    assert result.stderr.startswith("InputError: xxx")
+    assert len(result.stderr) == 2001
+
+
+def test_the_method_is_exec_unless_the_image_says_otherwise(folder):
+    give(folder, 5)
+    for environment in ({}, {"MEDVIAL_API_METHOD": ""}, {"MEDVIAL_API_METHOD": "exec"}):
+        assert subprocess.run(command(folder), env=os.environ | environment).returncode == 0
+    invoke = os.environ | {"MEDVIAL_API_METHOD": "invoke"}
+    assert subprocess.run([*command(folder), "--method=exec"], env=invoke).returncode == 0
+
+
+def test_an_unwritable_output_is_found_before_the_work_is_done(folder):
+    give(folder, 13)
     (folder / "output").rmdir()
     (folder / "output").write_text("a file, not a folder")
     result = run(folder)

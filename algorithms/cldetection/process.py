@@ -6,6 +6,7 @@ from medvial.algorithm import Algorithm
 from medvial.cldetection.predictor import Predictor
 from medvial.cldetection.results import (
     ImageResult,
+    count_images,
     landmark_points,
     measurement_report,
     predict_files,
@@ -27,7 +28,11 @@ class CephalometricLandmarks(Algorithm):
         folder = self.input_for("lateral-dental-x-rays") or Path()
         calibration = read_calibration(self.input_for("millimetres-per-pixel"))
         paths = find_image_files(folder)
-        self.results: list[ImageResult] = list(predict_files(self.predictor, paths, calibration))
+        total = count_images(paths)
+        self.results: list[ImageResult] = []
+        for result in predict_files(self.predictor, paths, calibration):
+            self.results.append(result)
+            self.report_progress(len(self.results), total)
         require_any(self.results)
 
     def save(self) -> None:

@@ -54,7 +54,7 @@ class ModelFolder:
             InputError: The manifest or a file is missing or altered, or it is another task's.
         """
         if not (path / MANIFEST).is_file():
-            found = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+            found = sorted(p.name for p in path.iterdir())[:10] if path.is_dir() else []
             raise InputError(
                 f"Expected a model folder with {MANIFEST} at {path}, got {found or 'nothing'}. "
                 "Upload or mount the model tarball (export.sh writes it), or run steps 2 and 4."

@@ -75,6 +75,17 @@ def predict_files(
         )
 
 
+def count_images(paths: list[Path]) -> int:
+    """How many images `predict_files` gives, by the headers of the files."""
+    total = 0
+    for path in paths:
+        try:
+            total += open_stack(path).info.count
+        except InputError:
+            total += 1
+    return total
+
+
 def _images(paths: list[Path]) -> Iterator[tuple[int, StackInfo | None, Any]]:
     """Slice index, header, and pixels or the error in their place, of every image."""
     for path in paths:
