@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from medvial.errors import InputError
-from medvial.outputs import write_json
+from medvial.image_manifest import MEMORY_GB
+from medvial.outputs import read_json, write_json
 from medvial_rehearsal import gates
 from medvial_rehearsal.container.context import HEALTH_LIMIT_S, Rehearsal, api_label
 from medvial_rehearsal.container.engine import (
@@ -45,7 +46,7 @@ def rehearse(
     test_dir: Path | None = None,
     model: Path | None = None,
     image: str | None = None,
-    memory: float = 8.0,
+    memory: float | None = None,
     time_limit: int = 600,
     health_limit: float = HEALTH_LIMIT_S,
     json: Path | None = None,
@@ -65,7 +66,7 @@ def rehearse(
             cases in the algorithm's test folder.
         model: The model folder; default the algorithm's.
         image: Another image; its label says whether it is a server.
-        memory: GiB that the algorithm asks for on the platform.
+        memory: GiB that the algorithm asks for on the platform; default what sockets.json says.
         time_limit: Seconds for one case; the container is killed then.
         health_limit: Seconds for a server to become ready.
         json: Write the outcomes there.
@@ -76,14 +77,16 @@ def rehearse(
     Raises:
         InputError: There is no engine, image, case or model, or a number is out of range.
     """
+    names = [name for item in only for name in re.split(r"[,\s]+", item) if name]
+    checks = choose(quick=quick, server=invoke, only=names)
+    algorithm = algorithm_folder(task)
+    if memory is None:
+        memory = _declared_memory(algorithm)
     if memory < _SMALLEST_GIB or time_limit < 1:
         raise InputError(
             f"Expected --memory of at least {_SMALLEST_GIB} and --time-limit of at least 1, got "
             f"{memory:g} and {time_limit}."
         )
-    names = [name for item in only for name in re.split(r"[,\s]+", item) if name]
-    checks = choose(quick=quick, server=invoke, only=names)
-    algorithm = algorithm_folder(task)
     need_engine()
     images = _images(algorithm.name, image, gpu=gpu, invoke=invoke)
     with _stopping_cleanly():
@@ -187,6 +190,12 @@ def _images(task: str, image: str | None, *, gpu: bool, invoke: bool) -> tuple[s
             f"(./build.sh {task}{options})."
         )
     return single, server if image_config(server) else None
+
+
+def _declared_memory(algorithm: Path) -> float:
+    """GiB that the algorithm's sockets.json asks for."""
+    resources = read_json(algorithm / "sockets.json").get("resources", {})
+    return float(resources.get("memory_gb", MEMORY_GB))
 
 
 def _cases(algorithm: Path, test_dir: Path | None) -> tuple[Case, ...]:

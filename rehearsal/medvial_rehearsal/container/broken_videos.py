@@ -35,6 +35,8 @@ def unknown_codec(file: Path) -> None:
         position = content.find(name)
         for offset in offsets if position >= 0 else ():
             content[position + offset : position + offset + 4] = b"zzzz"
+    for name in (b"esds", b"avcC", b"hvcC"):  # boxes that tell the codec too
+        content = content.replace(name, b"zzzz")
     replace(file, bytes(content))
 
 

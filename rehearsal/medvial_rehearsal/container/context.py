@@ -184,7 +184,7 @@ class Rehearsal:
         stage(folder / "input")
         before = fingerprint(folder / "input")
         if self.method == "invoke":
-            from medvial_rehearsal.container.server import serve_one
+            from medvial_rehearsal.container.single import serve_one
 
             run = serve_one(self, name, folder, limits, model, output)
         else:

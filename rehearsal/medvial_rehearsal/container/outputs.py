@@ -2,7 +2,6 @@
 """What a run left in /output: all that was declared, nothing else, and all of it valid."""
 
 import json
-from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,6 @@ def file_problems(socket: Socket, path: Path) -> list[str]:
     """What the platform would refuse of one output."""
     try:
         check_output(socket, path.parent if is_image(socket) else path)
-        if is_json(socket):
-            refuse_byte_order_mark(path)
         if is_image(socket):
             read_image(path)
     except InputError as error:
@@ -76,24 +73,12 @@ def file_problems(socket: Socket, path: Path) -> list[str]:
     return []
 
 
-def refuse_byte_order_mark(path: Path) -> None:
-    """JSON may not begin with one, RFC 8259 section 8.1.
-
-    Raises:
-        InputError: This does.
-    """
-    with path.open("rb") as file:
-        if file.read(len(BOM_UTF8)) == BOM_UTF8:
-            raise InputError(f"Expected JSON in {path.name}, got a byte order mark before it.")
-
-
 def read_json_strictly(path: Path) -> Any:
-    """Read JSON without NaN and Infinity, which the platform turns into null.
+    """Read JSON without byte order mark, NaN and Infinity, which the platform turns into null.
 
     Raises:
         InputError: It is not so.
     """
-    refuse_byte_order_mark(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except ValueError as error:

@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from medvial.errors import InputError
-from medvial_rehearsal.container import failure_gates, output_gates, run_gates, server_gates
+from medvial_rehearsal.container import (
+    failure_gates,
+    output_gates,
+    run_gates,
+    server_gates,
+    variant_gates,
+)
 from medvial_rehearsal.container.cuda_gate import cuda_build
 from medvial_rehearsal.gates import Outcome
 
@@ -19,12 +25,12 @@ CASE: dict[str, Check] = {
     "C6": run_gates.in_memory,
     "C7": run_gates.same_twice,
     "C9": run_gates.small_shared_memory,
-    "C10": run_gates.any_name_and_format,
-    "C11": run_gates.linked_input,
+    "C10": variant_gates.any_name_and_format,
+    "C11": variant_gates.linked_input,
     "C12": run_gates.unwritable_root,
     "C13": run_gates.no_network,
-    "C14": run_gates.all_generations,
-    "C15": run_gates.expected_outputs,
+    "C14": variant_gates.all_generations,
+    "C15": variant_gates.expected_outputs,
     "C8": run_gates.inputs_unchanged,
     "D1": output_gates.json_is_strict,
     "D2": output_gates.valid,

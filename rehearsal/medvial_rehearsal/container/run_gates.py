@@ -3,24 +3,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import SimpleITK as sitk  # noqa: N813 the library's customary name
-
-from medvial.compare import MODEL_KEY, Tolerances, compare_folder, read_tolerances
-from medvial.compare import report as comparison_lines
-from medvial.models import MANIFEST, sha256
 from medvial_rehearsal.container.context import Rehearsal, Run
 from medvial_rehearsal.container.engine import GIB, Limits
-from medvial_rehearsal.container.outputs import differences, problems, produced
-from medvial_rehearsal.container.staging import (
-    Generation,
-    images_in,
-    is_image,
-    write_inputs,
-)
+from medvial_rehearsal.container.outputs import differences, produced
 from medvial_rehearsal.gates import GateFailure, GateNotRun, GateWarning, Outcome, gate
-from medvial_rehearsal.project import Case, tolerances
 
 LINE_LIMIT = 64 << 10  # bytes; sagemaker-shim drops longer lines
 SLOW_FACTOR = 2  # the platform's instances to a current workstation: our guess, not measured
@@ -36,7 +23,7 @@ def exit_code(context: Rehearsal) -> str:
         return f"{run.seconds:.1f} s"
     reason = run.last_error_line or "nothing on standard error"
     raise GateFailure(
-        f"{_ending(run)}: {reason[:300]}",
+        f"{ending(run)}: {reason[:300]}",
         f"See {run.folder}/stdout.txt and stderr.txt.",
     )
 
@@ -44,7 +31,7 @@ def exit_code(context: Rehearsal) -> str:
 @gate("C2", "all declared outputs, and nothing else")
 def only_declared(context: Rehearsal) -> str:
     """The output folder holds what sockets.json says."""
-    found = produced(context.interface, _finished(context).output)
+    found = produced(context.interface, finished(context).output)
     if found.missing:
         raise GateFailure(
             "; ".join(found.missing),
@@ -119,7 +106,7 @@ def in_memory(context: Rehearsal) -> str:
     run, limit = context.reference, context.limits.memory_bytes
     if run.out_of_memory or _refused_memory(context, run):
         raise GateFailure(
-            f"ran out of {limit / GIB:g} GiB: {_ending(run)}; peak {run.memory}",
+            f"ran out of {limit / GIB:g} GiB: {ending(run)}; peak {run.memory}",
             "Work slice by slice, or choose an instance with more memory and give it as --memory.",
         )
     if run.memory.peak > MEMORY_SHARE * limit:
@@ -130,10 +117,10 @@ def in_memory(context: Rehearsal) -> str:
 @gate("C7", "a second run gives the same")
 def same_twice(context: Rehearsal) -> str:
     """Nothing random, nothing kept from the run before."""
-    first, second = _finished(context), context.again
+    first, second = finished(context), context.again
     if second.exit_code:
         raise GateFailure(
-            f"{_ending(second)} in the second run: {second.last_error_line[:200]}", "Fix the seed."
+            f"{ending(second)} in the second run: {second.last_error_line[:200]}", "Fix the seed."
         )
     found = differences(context.interface, first.output, second.output, context.tolerances)
     if found:
@@ -192,100 +179,19 @@ no_network = _limit_gate(
 )
 
 
-@gate("C10", "random file names, .mha and .tif")
-def any_name_and_format(context: Rehearsal) -> str:
-    """Every run has random names already; here each image comes in the other format too."""
-    _finished(context)
-    sockets = [s for s in context.interface.inputs if is_image(s)]
-    folders = [context.case.input / s.relative_path for s in sockets]
-    files = [images_in(folder)[0] for folder in folders if len(images_in(folder)) == 1]
-    if not files:
-        return "no single image among the inputs; random names in every run"
-    reasons = [reason for file in files if (reason := _not_convertible(file))]
-    if reasons:
-        return f"random names in every run; .tif not tried: {reasons[0]}"
-    run = context.run_case("other format", change=lambda target: _convert(context, target))
-    _same_outputs(context, run, "read the image by its content, whatever its extension")
-    return f"{', '.join(sorted({f.suffix for f in files}))} and {_other(files[0])}"
+def finished(context: Rehearsal) -> Run:
+    """The reference run, if it ended well.
 
-
-@gate("C11", "/input is a symbolic link")
-def linked_input(context: Rehearsal) -> str:
-    """As on the platform, where it leads to a folder of the job's."""
-    from medvial_rehearsal.container.server import run_linked
-
-    _finished(context)
-    run = run_linked(context)
-    _same_outputs(context, run, "do not resolve or compare the path of /input")
-    return "to /opt/ml/input/data/"
-
-
-@gate("C14", "inputs.json of all three generations, and none")
-def all_generations(context: Rehearsal) -> str:
-    """The key that names a socket changed twice."""
-    _finished(context)
-    for generation in (Generation.INTERFACE, Generation.SOCKET, Generation.NONE):
-        run = context.run_case(f"inputs {generation.name.lower()}", generation=generation)
-        if run.exit_code:
-            raise GateFailure(
-                f"fails with {generation}: {run.last_error_line[:200]}",
-                'Read entry.get("socket") or entry["interface"], and nothing but the slug.',
-            )
-        _same_outputs(context, run, f"with {generation}")
-    return "interface, socket and interface, socket, none"
-
-
-@gate("C15", "the expected outputs, within the tolerances")
-def expected_outputs(context: Rehearsal) -> str:
-    """Every case against its expected_output.json."""
-    stories = []
-    for case in context.cases:
-        expected = context.expected(case)
-        run = _finished(context) if case is context.case else context.run_case(case.name, case)
-        made_with = expected.pop(MODEL_KEY, None)
-        manifest = context.model / MANIFEST
-        if made_with and manifest.is_file() and made_with != sha256(manifest):
-            raise GateFailure(
-                "expected_output.json was made with other weights", "Run step 4 again."
-            )
-        if run.exit_code:
-            raise GateFailure(f"{case.name}: {_ending(run)}: {run.last_error_line[:200]}", "")
-        stories.append(_compare(context, case, run, expected))
-    return "; ".join(stories)
-
-
-def _compare(context: Rehearsal, case: Case, run: Run, expected: dict[str, object]) -> str:
-    path = tolerances(context.algorithm, case)
-    allowed = read_tolerances(path, expected, Tolerances().default)
-    result = compare_folder(expected, run.output, allowed)
-    lines = [line for name, found in result.items() for line in comparison_lines(name, found)]
-    wrong = [line for line in lines if line.split()[0] != "same"]
-    if wrong:
-        raise GateFailure(
-            "; ".join(" ".join(line.split()[1:]) for line in wrong[:3]),
-            f"Run step 4 again if the change is meant; the outputs are in {run.output}.",
-        )
-    return "; ".join(" ".join(line.split()[1:]) for line in lines)
-
-
-def _finished(context: Rehearsal) -> Run:
+    Raises:
+        GateNotRun: It did not.
+    """
     if context.reference.exit_code:
         raise GateNotRun("the run failed, see C1")
     return context.reference
 
 
-def _same_outputs(context: Rehearsal, run: Run, mend: str) -> None:
-    if run.exit_code:
-        raise GateFailure(f"{_ending(run)}: {run.last_error_line[:200]}", mend.capitalize() + ".")
-    wrong = problems(context.interface, run.output)
-    wrong = wrong or differences(
-        context.interface, context.reference.output, run.output, context.tolerances
-    )
-    if wrong:
-        raise GateFailure("; ".join(wrong[:3]), mend.capitalize() + ".")
-
-
-def _ending(run: Run) -> str:
+def ending(run: Run) -> str:
+    """How a run ended, in the platform's terms."""
     if run.timed_out:
         return "killed at the time limit"
     if run.out_of_memory or run.exit_code == _EXIT_KILLED:
@@ -304,29 +210,3 @@ def _some_network() -> str:
     from medvial_rehearsal.container.engine import docker
 
     return "bridge" if "bridge" in docker("network", "ls", "--format", "{{.Name}}") else "host"
-
-
-def _other(path: Path) -> str:
-    return ".tif" if path.suffix.lower() == ".mha" else ".mha"
-
-
-def _not_convertible(path: Path) -> str | None:
-    """Why an image would lose something as .tif; None if it would not."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    if path.suffix.lower() != ".mha":
-        return None
-    if reader.GetDimension() > 3:
-        return f"it has {reader.GetDimension()} dimensions"
-    if any(reader.GetOrigin()) or reader.GetSpacing()[2:] not in ((), (1.0,)):
-        return "it has an origin or slice spacing, which a .tif does not carry"
-    return None
-
-
-def _convert(context: Rehearsal, case: Path) -> None:
-    for socket in context.interface.inputs:
-        for file in images_in(case / socket.relative_path) if is_image(socket) else []:
-            sitk.WriteImage(sitk.ReadImage(str(file)), str(file.with_suffix(_other(file))))
-            file.unlink()
-    write_inputs(case, context.interface, Generation.BOTH)

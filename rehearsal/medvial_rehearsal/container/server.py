@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from medvial.errors import InputError
-from medvial_rehearsal.container.context import HEALTH_LIMIT_S, Rehearsal, Run
+from medvial_rehearsal.container.context import HEALTH_LIMIT_S, Rehearsal
 from medvial_rehearsal.container.engine import Container, Limits
 from medvial_rehearsal.container.memory import memory_in_use
 from medvial_rehearsal.container.staging import copy_tree
@@ -26,7 +26,7 @@ CREATED = 201
 HEALTH_CALL_LIMIT_S = 10.0
 """The platform's for one call of /health."""
 _PROBE = Path(__file__).with_name("probe.py")
-_LINKED = "/opt/ml/input/data"  # where the platform puts a job's inputs
+LINKED = "/opt/ml/input/data"  # where the platform puts a job's inputs
 _INTERVAL_S = 0.1
 
 
@@ -76,7 +76,7 @@ class Server:
         self._linked, self._jobs = linked, 0
         self._data = folder / "data"
         (self._data / "none").mkdir(parents=True)
-        target = _LINKED if linked else "/input"
+        target = LINKED if linked else "/input"
         source = self._data if linked else self._data / "none"
         limits = limits or context.limits
         arguments = [a for a in limits.arguments() if not (linked and a == "--read-only")]
@@ -87,7 +87,7 @@ class Server:
     def __enter__(self) -> Self:
         try:
             if self._linked:
-                self.container.link("input", f"{_LINKED}/none")
+                self.container.link("input", f"{LINKED}/none")
             self.container.start()
             self.container.wait_started()
         except BaseException:
@@ -177,7 +177,7 @@ class Server:
         self._jobs += 1
         if self._linked:
             copy_tree(case, self._data / f"job-{self._jobs}-input")
-            self.container.link("input", f"{_LINKED}/job-{self._jobs}-input")
+            self.container.link("input", f"{LINKED}/job-{self._jobs}-input")
             return
         target = self._data / "none"
         _empty(target)
@@ -219,64 +219,6 @@ class Server:
     def memory(self) -> int | None:
         """Bytes that the server holds now; None where they cannot be seen."""
         return memory_in_use(self.container.id)
-
-
-def serve_one(
-    context: Rehearsal,
-    name: str,
-    folder: Path,
-    limits: Limits | None,
-    model: Path | None,
-    output: Sequence[str],
-    *,
-    linked: bool = False,
-) -> Run:
-    """One case in a server of its own, told like a run of the `exec` method."""
-    image = context.image
-    with Server(
-        context, image, folder, linked=linked, limits=limits, model=model, output=output
-    ) as server:
-        try:
-            server.wait_until_healthy()
-            server.place(folder / "input")
-            reply = server.invoke()
-            code = 0 if reply.status == CREATED else reply.status or 1
-        except GateFailure:
-            code = 1
-        seconds = time.monotonic() - server.container.started
-        state = server.container.state()
-        timed_out = seconds > context.time_limit_s
-    out_of_memory = bool(state["OOMKilled"])
-    memory = server.container.memory
-    return Run(name, folder, code, seconds, timed_out, out_of_memory, memory=memory)
-
-
-def run_linked(context: Rehearsal) -> Run:
-    """The main case with /input as a symbolic link; the image's root is writable then."""
-    folder = context.new_folder("linked input")
-    copy_tree(context.reference.folder / "input", folder / "input")
-    if context.method == "invoke":
-        run = serve_one(context, "linked input", folder, None, None, (), linked=True)
-    else:
-        run = _execute_linked(context, folder)
-    context.open_up(folder / "output")
-    context.runs.append(run)
-    return run
-
-
-def _execute_linked(context: Rehearsal, folder: Path) -> Run:
-    arguments = [a for a in context.limits.arguments() if a != "--read-only"]
-    arguments += context.mounts(folder, with_input=False)
-    arguments += ["--volume", f"{folder / 'input'}:{_LINKED}/job-input:ro"]
-    with Container(context.image, arguments, logs=folder) as container:
-        container.link("input", f"{_LINKED}/job-input")
-        container.start()
-        seconds = container.wait(context.time_limit_s)
-        if seconds is None:
-            container.kill()
-            container.wait(30)
-        code = container.state()["ExitCode"]
-        return Run("linked input", folder, code, seconds or context.time_limit_s, seconds is None)
 
 
 def _reply(process: subprocess.Popen[bytes], timeout_s: float) -> Reply:

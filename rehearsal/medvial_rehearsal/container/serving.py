@@ -108,8 +108,8 @@ class Serving:
         """
         try:
             self.health  # noqa: B018  # asks
-        except GateFailure:
-            raise GateNotRun("the server is not ready, see F3") from None
+        except GateFailure as failure:
+            raise GateNotRun(f"the server is not ready, see F3: {failure.found}") from None
         return self.server
 
     @cached_property
