@@ -101,7 +101,11 @@ def rehearse(
             time_limit_s=time_limit,
             health_limit_s=health_limit,
         )
-        return _rehearse(context, *checks, client=client, json=json)
+        try:
+            return _rehearse(context, *checks, client=client, json=json)
+        except (KeyboardInterrupt, SystemExit):
+            context.remove_work()
+            raise
 
 
 def _rehearse(
