@@ -269,6 +269,7 @@ def test_single_frames_are_segmented_only(tmp_path):
     metrics = run(write_data(tmp_path / "data", videos), tmp_path / "out", overlays=2)
     assert metrics["main_method"] == "masks_traced_frames"
     assert metrics["counts"]["cines"] == 0
+    assert not (tmp_path / "out/beats.csv").exists()
     assert sorted(p.suffix for p in (tmp_path / "out/overlays").iterdir()) == [".png", ".png"]
 
 

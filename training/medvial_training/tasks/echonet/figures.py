@@ -56,7 +56,8 @@ def agreement_figure(truth: FloatArray, predicted: FloatArray) -> Figure:
     truth, predicted = truth[known], predicted[known]
     with _figure(7.8, 3.9) as figure:
         left, right = figure.subplots(1, 2)
-        low = max(0.0, min(truth.min(), predicted.min()) - 5)
+        least = float(min(truth.min(), predicted.min()))  # EF of masks may be below 0
+        low = max(0.0, least - 5) if least >= 0 else least - 5
         high = min(100.0, max(truth.max(), predicted.max()) + 5)
         left.plot([low, high], [low, high], color=GREY, linewidth=0.9, linestyle=DASHED)
         _points(left, truth, predicted)

@@ -16,12 +16,16 @@ DICE_HEADER = "Filename, Overall, Large, Small"  # with the source's blanks
 
 
 def write_tables(out: Path, split: str, measured: list[Measured], ef: EjectionFractions) -> None:
-    """Write the source's size.csv, dice and predictions, and per_video.csv and beats.csv."""
+    """Write the source's size.csv, dice and predictions, per_video.csv, and beats.csv if any."""
     write_size(out / "size.csv", measured)
     write_dice(out / f"{split}_dice.csv", measured)
     write_predictions(out / f"{split}_predictions.csv", measured)
     write_table(out / "per_video.csv", video_rows(measured, ef))
-    write_table(out / "beats.csv", beat_rows(measured))
+    beats = beat_rows(measured)
+    if beats:
+        write_table(out / "beats.csv", beats)
+    else:  # none of an earlier test either
+        (out / "beats.csv").unlink(missing_ok=True)
 
 
 def write_size(path: Path, measured: list[Measured]) -> None:
