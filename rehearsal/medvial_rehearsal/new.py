@@ -1,5 +1,6 @@
 """`medvial new`: an algorithm folder that builds and passes its rehearsal with a stub model."""
 
+import itertools
 import keyword
 import logging
 import re
@@ -28,7 +29,21 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TAKEN = {*dir(Algorithm), "folder", "parameters", "interface", "interfaces", "count", "reader"}
-_TAKEN |= {"input_path", "output_path", "model_path", "log", "logging", "shutil", "self"}
+_TAKEN |= {
+    "input_path",
+    "output_path",
+    "model_path",
+    "log",
+    "logging",
+    "shutil",
+    "self",
+    "path",
+    "image_path",
+    "series",
+    "size",
+    "bright",
+}
+_VARIABLE_LENGTH = 18
 _MP4 = "MP4 file"
 _BASE = "cldetection"  # whose image holds what every image needs
 _PARAMETERS = "parameters.json"
@@ -71,8 +86,7 @@ def new(task: str, *, input: list[str], output: list[str], into: Path | None = N
     """
     target = (into or project_root() / "algorithms") / task
     _check_name(task, target)
-    inputs = [_plan(text, target) for text in input]
-    outputs = [_plan(text, target) for text in output]
+    inputs, outputs = _plans(input), _plans(output)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / task
         folder.mkdir()
@@ -97,7 +111,16 @@ def _check_name(task: str, target: Path) -> None:
         raise InputError(f"Expected a new folder, {target} is there: choose another name.")
 
 
-def _plan(text: str, target: Path) -> SocketPlan:
+def _plans(texts: Sequence[str]) -> list[SocketPlan]:
+    taken = set(_TAKEN)
+    plans = []
+    for text in texts:
+        plans.append(_plan(text, taken))
+        taken.add(plans[-1].variable)
+    return plans
+
+
+def _plan(text: str, taken: set[str]) -> SocketPlan:
     """Parse KIND:SLUG or KIND:SLUG:PATH."""
     kind_name, _, rest = text.partition(":")
     slug, _, path = rest.partition(":")
@@ -105,10 +128,17 @@ def _plan(text: str, target: Path) -> SocketPlan:
         raise InputError(f'Expected KIND:SLUG, as in "Multiple points:lesions", got {text!r}.')
     kind = _find_kind(kind_name)
     default = f"images/{slug}" if kind.is_image else f"{slug}{kind.extension}"
-    variable = re.sub(r"\W", "_", slug)
-    if variable in _TAKEN or keyword.iskeyword(variable) or not variable.isidentifier():
-        variable = f"the_{variable}"
+    variable = _variable(slug, taken)
     return SocketPlan(slug, kind.name, path or default, variable, kind.is_image, kind.is_json)
+
+
+def _variable(slug: str, taken: set[str]) -> str:
+    """A name for Python, short enough for the lines that it is in."""
+    name = re.sub(r"\W", "_", slug)[:_VARIABLE_LENGTH].rstrip("_")
+    if keyword.iskeyword(name) or not name.isidentifier() or name in _TAKEN:
+        name = f"the_{name}"
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(choice for choice in itertools.chain([name], numbered) if choice not in taken)
 
 
 def _find_kind(name: str) -> Kind:
@@ -154,7 +184,7 @@ def _write_model(folder: Path, task: str, outputs: Sequence[SocketPlan]) -> None
 
 
 def _example_name(socket: SocketPlan) -> str:
-    return f"example-{socket.slug}{all_kinds()[socket.kind].extension}"
+    return f"example-{socket.variable}{all_kinds()[socket.kind].extension}"
 
 
 def _write_sources(
@@ -230,8 +260,9 @@ def _image_lines(socket: SocketPlan, reference: str | None) -> tuple[str, ...]:
     name = f"self.{socket.variable}"
     if socket.kind == "Displacement field":
         size = f"{reference}.GetSize()" if reference else "(32, 24, 5)"
-        lines = [f"{name} = SimpleITK.Image({size}, SimpleITK.sitkVectorFloat32, 3)"]
-        return (*lines, f"{name}.CopyInformation({reference})") if reference else tuple(lines)
+        made = f"{name} = SimpleITK.Image(size, SimpleITK.sitkVectorFloat32, 3)"
+        copied = (f"{name}.CopyInformation({reference})",) if reference else ()
+        return (f"size = {size}", made, *copied)
     pixel = "Float32" if socket.kind == "Heat Map" else "UInt8"
     if reference is None:
         return (f"{name} = SimpleITK.Image((32, 24, 5), SimpleITK.sitk{pixel})",)
