@@ -191,7 +191,8 @@ def fit_module(
         enable_model_summary=False,
         use_distributed_sampler=False,
         plugins=[WholeCheckpoints()],
-        callbacks=[*_callbacks(args, run, monitor, mode), best],
+        # The best one first: the last one's file then knows of it, and a resumed run as well.
+        callbacks=[best, *_callbacks(args, run, monitor, mode)],
     )
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
     if not Path(best.best_model_path).is_file():
