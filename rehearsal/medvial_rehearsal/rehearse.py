@@ -150,7 +150,12 @@ def _ask_client(context: Rehearsal) -> list[Outcome]:
     work = context.new_folder("client")
     return run_gates(
         ClientRehearsal(
-            context.algorithm, context.model, images, work, time_limit_s=context.time_limit_s
+            context.algorithm,
+            context.model,
+            images,
+            work,
+            time_limit_s=context.time_limit_s,
+            test_cases=context.cases,
         )
     )
 
