@@ -12,9 +12,9 @@ from medvial.echonet import model
 from medvial.echonet.config import NETWORKS, Config
 from medvial.echonet.predictor import TASK
 from medvial.errors import InputError
+from medvial.expected_output import write_expected_output
 from medvial.models import ModelFolder
 from medvial.outputs import replace_folder
-from medvial.expected_output import write_expected_output
 from medvial_training.onnx_export import export_onnx
 
 log = logging.getLogger(__name__)
