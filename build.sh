@@ -13,6 +13,8 @@ BASE_IMAGE=${BASE_IMAGE:-}
 # shellcheck source=algorithms/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/algorithms/common.sh"
 
+platform=linux/amd64  # the only one that Grand Challenge runs
+
 # An engine without a bridge network has only the host's to reach the package registry by.
 network_arguments() {
   local networks

@@ -4,7 +4,6 @@ set -euo pipefail
 export LC_ALL=C  # decimal points in times
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-platform=linux/amd64  # the only one that Grand Challenge runs
 tasks=()
 option_gpu=
 option_invoke=
