@@ -205,7 +205,7 @@ def weights_of(run, name):
 
 @pytest.mark.parametrize("name", ["segmentation", "ejection_fraction"])
 def test_a_resumed_run_is_an_uninterrupted_one(data, config, tmp_path, monkeypatch, name):
-    fit(data, tmp_path / "whole", config, networks=[name])
+    fit(data, tmp_path / "whole", config, networks=name)
     from medvial_training.callbacks import EpochLog
 
     original = EpochLog.on_train_epoch_start
@@ -217,23 +217,23 @@ def test_a_resumed_run_is_an_uninterrupted_one(data, config, tmp_path, monkeypat
 
     monkeypatch.setattr(EpochLog, "on_train_epoch_start", dies)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(data, tmp_path / "killed", config, networks=[name])
+        fit(data, tmp_path / "killed", config, networks=name)
     monkeypatch.setattr(EpochLog, "on_train_epoch_start", original)
-    fit(data, tmp_path / "killed", config, networks=[name], resume=True)
+    fit(data, tmp_path / "killed", config, networks=name, resume=True)
     assert weights_of(tmp_path / "killed", name) == weights_of(tmp_path / "whole", name)
     with (tmp_path / "killed" / name / "log.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
 def test_training_starts_from_another_model(data, config, tmp_path):
-    fit(data, tmp_path / "first", config, networks=["segmentation"])
+    fit(data, tmp_path / "first", config, networks="segmentation")
     start = str(tmp_path / "first" / "model")
-    fit(data, tmp_path / "second", config, networks=["segmentation"], segmentation_weights=start)
+    fit(data, tmp_path / "second", config, networks="segmentation", segmentation_weights=start)
     settings = json.loads((tmp_path / "second" / "segmentation" / "settings.json").read_text())
     assert settings["segmentation_weights"] == start
     wider = changed(config, ejection_fraction_widths=(4, 8))
     with pytest.raises(InputError, match="another ejection_fraction_widths than in"):
-        fit(data, tmp_path / "first", wider, networks=["ejection_fraction"])
+        fit(data, tmp_path / "first", wider, networks="ejection_fraction")
     algorithm = tmp_path / "algorithm"
     algorithm.mkdir()
     with pytest.raises(InputError, match=r"algorithm folder with process\.py"):
@@ -248,8 +248,6 @@ def test_what_cannot_be_trained(data, config, tmp_path):
         fit(data, tmp_path / "run", CONFIG)
     with pytest.raises(InputError, match=r"got no config\.json\. Run step 1"):
         fit(tmp_path, tmp_path / "run", CONFIG)
-    with pytest.raises(InputError, match="of --networks"):
-        fit(data, tmp_path / "run", config, networks=[])
     source = write_echonet(tmp_path / "raw")
     (source / "VolumeTracings.csv").unlink()
     prepare(source, tmp_path / "untraced", model=CONFIG, workers=1)

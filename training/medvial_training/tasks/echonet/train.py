@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +23,6 @@ from medvial_training.tasks.echonet.write_model import trained_weights, write_mo
 
 log = logging.getLogger(__name__)
 
-Name = Literal["segmentation", "ejection_fraction"]
 SEGMENTATION_FIT = FitArgs(batch_size=16, learning_rate=3e-3, ema_decay=0.99)
 EJECTION_FRACTION_FIT = FitArgs(batch_size=8, learning_rate=2e-3, ema_decay=0.99)
 
@@ -32,7 +30,7 @@ EJECTION_FRACTION_FIT = FitArgs(batch_size=8, learning_rate=2e-3, ema_decay=0.99
 def train(
     data: Path = Path("data/echonet"),
     run: Path = Path("runs/echonet"),
-    networks: Sequence[Name] = ("segmentation", "ejection_fraction"),
+    networks: Literal["both", "segmentation", "ejection_fraction"] = "both",
     model: Config = Config(),
     segmentation_fit: FitArgs = SEGMENTATION_FIT,
     ejection_fraction_fit: FitArgs = EJECTION_FRACTION_FIT,
@@ -58,16 +56,14 @@ def train(
             file, or torchvision:NAME, which downloads the weights of that name.
         ejection_fraction_weights: Likewise for the ejection fraction.
     """
-    if not networks:
-        raise InputError("Expected segmentation, ejection_fraction or both of --networks.")
     check_prepared(data, model)
     train_set, valid_set = Recordings(data, "train"), Recordings(data, "valid")
     jobs: dict[str, _Job] = {}
-    if "segmentation" in networks:
+    if networks != "ejection_fraction":
         jobs["segmentation"] = _segmentation(
             train_set, valid_set, model, segmentation_fit, choices, augment
         )
-    if "ejection_fraction" in networks:
+    if networks != "segmentation":
         jobs["ejection_fraction"] = _ejection_fraction(
             train_set, valid_set, model, ejection_fraction_fit, choices, augment
         )
