@@ -50,6 +50,10 @@ class CineInfo:
     """False where the file does not say it and `DEFAULT_FPS` was taken."""
     frame_times_s: tuple[float, ...] | None = None
     """Time of each frame from the first on, in seconds; None where that takes decoding it."""
+    stored_count: int | None = None
+    """Frames that the file was written with, damaged ones too; None where it does not say."""
+    frame_places: tuple[int, ...] | None = None
+    """Place in the file of each frame that could be decoded, from 0; None until all was read."""
     spacing_mm: tuple[float, float] | None = None
     """Size (x, y) of a pixel in the image plane; None is uncalibrated."""
     calibration_note: str | None = None
@@ -69,6 +73,12 @@ class CineInfo:
     """Of image stacks: the header's spacing (x, y, z), whatever its z means."""
 
     @property
+    def slice_count(self) -> int:
+        """Frames of the file, those in it that cannot be decoded too; exact once it was read."""
+        read = self.frame_places[-1] + 1 if self.frame_places else self.frame_count
+        return max(self.stored_count or 1, read or 1)
+
+    @property
     def geometry(self) -> "ImageGeometry":
         """Geometry of an image with one slice a frame: the input's own where it is a stack.
 
@@ -79,7 +89,7 @@ class CineInfo:
 
         x_mm, y_mm = self.spacing_mm or (1.0, 1.0)
         return ImageGeometry(
-            size_xyz=(self.width, self.height, self.frame_count or 1),
+            size_xyz=(self.width, self.height, self.slice_count),
             spacing_mm=self.stack_spacing_mm or (x_mm, y_mm, 1000.0 / self.fps),
             origin_mm=self.origin_mm,
             direction=self.direction,  # type: ignore[arg-type]  # three rows
@@ -153,8 +163,9 @@ class Cine:
 
     def _frames(self) -> Generator[Frame, None, None]:
         times: list[float] = []
+        places: list[int] = []
         lost: list[str] = []
-        for item in self._reader(1):
+        for place, item in enumerate(self._reader(1)):
             if isinstance(item, InputError):
                 lost.append(str(item))
                 continue
@@ -163,6 +174,7 @@ class Cine:
                 lost.append(f"A frame of another size, {pixels.shape[1]} x {pixels.shape[0]}")
                 continue
             times.append(time_s)
+            places.append(place)
             yield self._to_8_bit(pixels)
         if not times:
             why = f": {lost[0]}" if lost else "."
@@ -171,7 +183,11 @@ class Cine:
         if lost:
             notes += (f"Damaged: {len(times)} frames could be read, not all. {lost[0]}",)
         self.info = replace(
-            self.info, frame_count=len(times), frame_times_s=from_zero(times), notes=notes
+            self.info,
+            frame_count=len(times),
+            frame_times_s=from_zero(times),
+            frame_places=tuple(places),
+            notes=notes,
         )
 
     @property

@@ -64,7 +64,7 @@ def _open(path: Path, fps: float | None) -> Cine:
     notes: list[str] = []
     there, start = _whole_frames(dataset, path, offset)
     if there is not None and there < count:
-        notes.append(f"The header says {count} frames, the file holds {there} whole ones.")
+        notes.append(f"Damaged. The header says {count} frames, the file holds {there} whole ones.")
         count = there
     if count == 0:
         raise InputError(f"{path}: expected frames, the pixels are cut off before the first ends.")
@@ -76,6 +76,7 @@ def _open(path: Path, fps: float | None) -> Cine:
         height=height,
         width=width,
         frame_count=count,
+        stored_count=count,
         fps=rate or DEFAULT_FPS,
         fps_known=rate is not None,
         frame_times_s=times or tuple(i / (rate or DEFAULT_FPS) for i in range(count)),

@@ -95,6 +95,7 @@ def _open(
         height=stored.height,
         width=stored.width,
         frame_count=stored.count,
+        stored_count=stored.count,
         fps=fps,
         fps_known=rate is not None,
         frame_times_s=tuple(i / fps for i in range(stored.count)),

@@ -39,9 +39,14 @@ class Study:
     flags: list[Flag]
 
     def masks(self) -> Iterator[NDArray[np.uint8]]:
-        """The left ventricle in the file's own frames, (H, W) uint8 of 0 and 1, one at a time."""
-        for mask in self.analysis.masks:
-            yield self.geometry.mask_to_image(mask)
+        """The left ventricle in the file's own frames, (H, W) uint8 of 0 and 1, one at a time.
+
+        As many as `info.geometry` has slices; empty where a frame could not be decoded.
+        """
+        empty = np.zeros(self.geometry.image_shape, np.uint8)
+        read = dict(zip(self.info.frame_places or (), self.analysis.masks, strict=True))
+        for place in range(self.info.slice_count):
+            yield self.geometry.mask_to_image(read[place]) if place in read else empty
 
 
 class Predictor:

@@ -17,6 +17,7 @@ MAX_AT_EDGE = 0.2  # share of the frames with a ventricle whose mask touches the
 EDGE_PIXELS = 3  # of a mask on the sector's border: fewer touch it by chance
 FPS_RANGE = (18.0, 138.0)  # of EchoNet-Dynamic's videos: what such networks were trained on
 MAX_DURATION_S = 60.0
+UNUSABLE = frozenset({"left-ventricle-not-found"})  # what is reported is then a guess
 MAX_DISAGREEMENT = 10.0  # points of ejection fraction between the network and the masks
 
 

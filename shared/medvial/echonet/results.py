@@ -8,7 +8,7 @@ import numpy as np
 from medvial.echonet.analysis import Analysis, BeatResult
 from medvial.echonet.postprocess import Learned
 from medvial.echonet.predictor import Study
-from medvial.echonet.quality import Flag, found_share
+from medvial.echonet.quality import UNUSABLE, Flag, found_share
 from medvial.echonet.volumes import Disks
 
 VOLUME_METHODS = {"method_of_disks": "volume", "area_length": "area_length"}
@@ -16,7 +16,9 @@ SINGLE_PLANE = "one plane only: the guideline's volumes are of two"
 
 
 def study_report(study: Study, learned: Learned) -> dict[str, Any]:
-    """JSON-ready report of a cine; frames are counted from 1, units are in the names.
+    """JSON-ready report of a cine; units are in the names.
+
+    Frames are counted from 1 as the file's, so that frame n is slice n of the segmentation.
 
     A value that could not be measured is null, and `not_possible` says why.
     """
@@ -31,7 +33,7 @@ def study_report(study: Study, learned: Learned) -> dict[str, Any]:
             "found_share": _round(found_share(analysis), 4),
         },
         "quality": {
-            "usable": not study.flags,
+            "usable": not any(flag.name in UNUSABLE for flag in study.flags),
             "flags": [flag.as_dict() for flag in study.flags],
         },
         "not_possible": _not_possible(study),
@@ -54,12 +56,12 @@ def _ejection_fraction(analysis: Analysis, learned: Learned) -> dict[str, Any]:
 
 
 def _beat(number: int, result: BeatResult, study: Study) -> dict[str, Any]:
-    times = study.times_s
+    times, places = study.times_s, study.info.frame_places or ()
     entry: dict[str, Any] = {
         "beat": number,
         "complete": result.beat.complete,
-        "end_diastole_frame": result.beat.ed + 1,
-        "end_systole_frame": result.beat.es + 1,
+        "end_diastole_frame": places[result.beat.ed] + 1,
+        "end_systole_frame": places[result.beat.es] + 1,
         "end_diastole_s": _round(float(times[result.beat.ed]), 3),
         "end_systole_s": _round(float(times[result.beat.es]), 3),
         "ejection_fraction_percent": _round(result.ejection_fraction, 2),
@@ -147,7 +149,8 @@ def _video(study: Study) -> dict[str, Any]:
     spacing = info.spacing_mm
     return {
         "kind": info.kind,
-        "frames": len(study.times_s),
+        "frames": info.slice_count,
+        "frames_decoded": len(study.times_s),
         "frames_per_second": _round(study.analysis.fps, 3),
         "duration_s": _round(float(study.times_s[-1] - study.times_s[0]), 3),
         "height": info.height,

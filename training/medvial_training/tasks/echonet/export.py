@@ -16,6 +16,7 @@ from medvial.expected_output import write_expected_output
 from medvial.models import ModelFolder
 from medvial.outputs import replace_folder
 from medvial_training.onnx_export import export_onnx
+from medvial_training.tasks.echonet.test_cases import write_missing_test_cases
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,9 @@ def export(
     run: Path = Path("runs/echonet"),
     algorithm: Path = Path("algorithms/echonet"),
 ) -> None:
-    """Write algorithm/model with an ONNX file per network, and algorithm/test/expected_output.json.
+    """Write algorithm/model with an ONNX file per network, and its test cases' expected outputs.
+
+    Inputs of test cases that are not there yet are drawn: a phantom in each form.
 
     Args:
         run: Run folder of step 2, or a model folder itself.
@@ -41,6 +44,7 @@ def export(
             f"step 2: --networks {missing[0]} --run {run}."
         )
     write_algorithm_model(folder, algorithm / "model")
+    write_missing_test_cases(algorithm / "test")
     write_expected_output(algorithm)
 
 
