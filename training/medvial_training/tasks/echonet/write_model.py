@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medvial.echonet.analysis import analyse
 from medvial.echonet.clips import last_clip_start
 from medvial.echonet.config import NETWORKS, Config
 from medvial.echonet.networks import EchoNetworks
@@ -25,7 +26,8 @@ from medvial_training.tasks.echonet.learn import (
     conformal_half_width,
     recalibration,
 )
-from medvial_training.tasks.echonet.recordings import Recordings
+from medvial_training.tasks.echonet.measure import frame_rate
+from medvial_training.tasks.echonet.recordings import Recording, Recordings
 
 log = logging.getLogger(__name__)
 
@@ -118,17 +120,17 @@ def _learn_threshold(
 def _learn_interval(
     networks: EchoNetworks, valid: Recordings, learned: Learned, choices: Choices
 ) -> tuple[Learned, dict[str, float]]:
-    """Recalibration if wanted, and the interval, from the mean over each video's fixed clips."""
+    """Recalibration if wanted, and the interval, from what the container says of each video.
+
+    Without a segmentation there are no beats to average over, and fixed clips stand in.
+    """
     videos = [r for r in valid.all if r.is_cine and math.isfinite(r.ef)]
     if not videos:
         return learned, {}
     truth = np.array([r.ef for r in videos])
-    predicted = np.empty(len(videos))
-    for index, video in enumerate(videos):
-        last = last_clip_start(video.count, video.fps, networks.config)
-        starts = fixed_starts(last, choices.validation_clips)
-        values = networks.ejection_fraction(valid.frames(video), starts, video.fps)
-        predicted[index] = values.mean()
+    predicted = np.array(
+        [_read_video(networks, valid, video, learned, choices) for video in videos]
+    )
     errors = predicted - truth
     if choices.recalibrate and len(videos) >= 10:
         slope, intercept, errors = recalibration(predicted, truth)
@@ -140,3 +142,18 @@ def _learn_interval(
     mae, rmse = float(np.abs(errors).mean()), float(np.sqrt((errors**2).mean()))
     log.info("Validation: MAE %.2f, RMSE %.2f points over %d videos", mae, rmse, len(videos))
     return learned, {"mae": mae, "rmse": rmse}
+
+
+def _read_video(
+    networks: EchoNetworks, valid: Recordings, video: Recording, learned: Learned, choices: Choices
+) -> float:
+    """Ejection fraction of a video, percent."""
+    frames = valid.frames(video)
+    if networks.segmentation is not None:
+        times_s = np.arange(video.count) / frame_rate(video)
+        value = analyse(frames, times_s, networks, learned).ejection_fraction
+        assert value is not None  # there is a regression: every video has a value
+        return value
+    last = last_clip_start(video.count, video.fps, networks.config)
+    starts = fixed_starts(last, choices.validation_clips)
+    return float(networks.ejection_fraction(frames, starts, video.fps).mean())
