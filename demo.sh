@@ -48,10 +48,9 @@ say "Step 3: test and visualize"
   --data "$demo/data" --model "$demo/run/model" --out "$demo/run/test"
 
 say "Step 4: predict the expected output"
-mkdir -p "$demo/algorithm/test"
+mkdir -p "$demo/algorithm"
 cp "algorithms/$task/process.py" "algorithms/$task/sockets.json" "$demo/algorithm/"
-cp -R "algorithms/$task/test/input" "$demo/algorithm/test/"
-cp "algorithms/$task/test/tolerances.json" "$demo/algorithm/test/" 2>/dev/null || true
+cp -R "algorithms/$task/test" "$demo/algorithm/"
 "$python" training/step4_predict_expected_output.py "$task" \
   --run "$demo/run" --algorithm "$demo/algorithm"
 

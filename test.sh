@@ -6,8 +6,8 @@
 #
 #   --gpu                  test the image medvial-TASK:gpu, on the GPU where the engine has one
 #   --invoke               test the image medvial-TASK:invoke, the server
-#   --test-dir DIR         the case: input/, expected_output.json, tolerances.json (optional);
-#                          default the cases in algorithms/TASK/test
+#   --test-dir DIR         the case: input/, expected_output.json, tolerances.json (optional), and
+#                          further ones in folders of it; default algorithms/TASK/test
 #   --model DIR            the model folder; default algorithms/TASK/model
 #   --time-limit SECONDS   kill the container then; default 600
 #

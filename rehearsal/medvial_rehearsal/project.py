@@ -59,7 +59,11 @@ def algorithm_folder(task: str | Path) -> Path:
 
 def cases(algorithm: Path) -> list[Case]:
     """The test cases of an algorithm: test/, and every folder in it that has an input/."""
-    test = algorithm / "test"
+    return cases_in(algorithm / "test")
+
+
+def cases_in(test: Path) -> list[Case]:
+    """The test cases of a test folder: itself, and every folder in it that has an input/."""
     found = [Case("", test)] if (test / "input").is_dir() else []
     return found + [Case(p.parent.name, p.parent) for p in sorted(test.glob("*/input"))]
 

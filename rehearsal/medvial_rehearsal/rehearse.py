@@ -28,7 +28,7 @@ from medvial_rehearsal.container.engine import (
 from medvial_rehearsal.container.plan import Check, choose
 from medvial_rehearsal.container.serving import Serving
 from medvial_rehearsal.gates import Outcome, Status
-from medvial_rehearsal.project import Case, algorithm_folder, cases
+from medvial_rehearsal.project import Case, algorithm_folder, cases_in
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def rehearse(
         invoke: Run the single cases in a server too.
         client: Also run the platform's own client (gates G).
         only: Names of gates, as in C3,F5: ask only those.
-        test_dir: The case: input/, expected_output.json, tolerances.json (optional); default all
-            cases in the algorithm's test folder.
+        test_dir: The case: input/, expected_output.json, tolerances.json (optional), and further
+            ones in folders of it; default the algorithm's test folder.
         model: The model folder; default the algorithm's.
         image: Another image; its label says whether it is a server.
         memory: GiB that the algorithm asks for on the platform; default what sockets.json says.
@@ -213,12 +213,10 @@ def _cases(algorithm: Path, test_dir: Path | None) -> tuple[Case, ...]:
     Raises:
         InputError: There is none.
     """
-    found = (Case("", test_dir),) if test_dir else tuple(cases(algorithm))
-    if not found or not found[0].input.is_dir():
-        raise InputError(
-            f"Expected a case in {(test_dir or algorithm / 'test') / 'input'}, found no such "
-            "folder."
-        )
+    test = test_dir or algorithm / "test"
+    found = tuple(cases_in(test))
+    if not found or found[0].name:
+        raise InputError(f"Expected a case in {test / 'input'}, found no such folder.")
     for case in found:
         if not case.expected_output.is_file():
             raise InputError(f"Expected {case.expected_output}, found none: run step 4.")
