@@ -1,0 +1,1 @@
+"""Gait: walking videos, and leg agility of people with Parkinson's disease."""
