@@ -106,9 +106,10 @@ class Rehearsal:
 
     @cached_property
     def tolerances(self) -> dict[str, Tolerances]:
-        """By the relative path of the output."""
+        """By the relative path of the output; of an image, that of the expected file."""
         path = tolerances(self.algorithm, self.case)
-        names = {socket.relative_path: None for socket in self.interface.outputs}
+        outputs = {socket.relative_path: None for socket in self.interface.outputs}
+        names = {**outputs, **self.expected(self.case)}
         return read_tolerances(path, names, Tolerances().default)
 
     def expected(self, case: Case) -> dict[str, object]:
