@@ -49,6 +49,8 @@ PROCESS = """
                 raise InputError("x" * 100_000)
             if self.value == 26:
                 raise RuntimeError("unlucky\\nnumber")
+            if self.value == 28:
+                raise SystemExit(0)
             if self.value < 0:
                 time.sleep(60)
 
@@ -145,6 +147,34 @@ def test_an_unexpected_failure_is_one_line_on_stderr(folder):
     assert result.stderr == "RuntimeError: unlucky number\n"
     assert "Traceback" in result.stdout
     assert outputs(folder) == []
+
+
+def test_an_exit_in_the_middle_is_no_success(folder):
+    give(folder, 14)
+    result = run(folder)
+    assert (result.returncode, result.stderr) == (1, "SystemExit: 0\n")
+    assert outputs(folder) == []
+
+
+def test_ending_a_worker_process_does_not_end_the_program():
+    program = """
+        import multiprocessing, sys, time
+        from medvial import program
+
+        program.GRACE_S = 0.1
+
+        def job():
+            worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+            worker.start()
+            worker.terminate()
+            worker.join()
+            time.sleep(1)
+
+        sys.exit(program.run_program(job))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_sigterm_ends_it_at_once(folder):

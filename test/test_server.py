@@ -59,6 +59,10 @@ PROCESS = """
                 raise InputError("Expected another number, got 14.")
             if self.number == 15:
                 raise MemoryError
+            if self.number == 17:
+                raise SystemExit("a library gave up")
+            if self.number == 18:
+                raise InputError(os.fsdecode(b"Expected another file than \\xff.mha"))
             if self.number == 16:  # a library that never comes back to the interpreter
                 self.image_output("a-mask", ImageGeometry((5, 7, 2))).__enter__()
                 libc = ctypes.CDLL(None)
@@ -233,6 +237,8 @@ def test_health_answers_while_a_case_runs(server):
         (13, "RuntimeError: unlucky number"),
         (14, "InputError: Expected another number, got 14."),
         (15, "MemoryError: The case needs more memory than the container may use."),
+        (17, "SystemExit: a library gave up"),
+        (18, r"InputError: Expected another file than \udcff.mha"),
         ("many", "TypeError: '<' not supported between instances of 'str' and 'int'"),
     ],
 )

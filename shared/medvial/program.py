@@ -19,11 +19,16 @@ GRACE_S = 3.0  # from SIGTERM to a hard end; the platform kills after 5
 _MESSAGE_LIMIT = 2000  # characters; the platform drops lines of 64 KiB
 
 
+class Stopped(SystemExit):
+    """SIGTERM has come."""
+
+
 def run_program(job: Callable[[], object], on_kill: Callable[[], object] = lambda: None) -> int:
     """Run a job as a program: logs on standard output, SIGTERM ends it.
 
-    A failure becomes one line on standard error. On SIGTERM the job is left by SystemExit; where it
-    is deep in a library that does not come back, the process ends by itself after `GRACE_S`.
+    A failure becomes one line on standard error; so does `sys.exit` in the middle of a job, which
+    would pass for success. On SIGTERM the job is left by `Stopped`; where it is deep in a library
+    that does not come back, the process ends by itself after `GRACE_S`.
 
     Args:
         job: What the program does.
@@ -40,13 +45,15 @@ def run_program(job: Callable[[], object], on_kill: Callable[[], object] = lambd
     except KeyboardInterrupt:
         print_reason("interrupted")
         return INTERRUPTED
-    except Exception as error:
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:
         print_reason(describe_failure(error))
         return 1
     return 0
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """One line for the user; the traceback of a failure that is not the user's goes to the log."""
     if not isinstance(error, InputError):
         traceback.print_exception(error, file=sys.stdout)
@@ -79,6 +86,7 @@ def _end_on_sigterm(on_kill: Callable[[], object]) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    _leave_out_children()
     threading.Thread(target=_kill_later, args=(reader, on_kill), daemon=True).start()
 
 
@@ -91,5 +99,22 @@ def _kill_later(reader: int, on_kill: Callable[[], object]) -> None:
     os._exit(128 + signal.SIGTERM)
 
 
+def _leave_out_children() -> None:
+    """A forked child shares the pipe: ending a worker of a pool must not end this process too."""
+
+    def forget() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unblock()
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Stopped(128 + number)

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from medvial.errors import InputError
-from medvial.program import describe_failure, print_reason
+from medvial.program import Stopped, describe_failure, print_reason
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,9 @@ def _run(algorithm: Servable) -> str | None:
     started = time.monotonic()
     try:
         algorithm.run()
-    except Exception as error:
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:
         reason = describe_failure(error)
         print_reason(reason)
         return reason
@@ -148,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.INTERNAL_SERVER_ERROR, reason)
 
     def _reply(self, status: HTTPStatus, text: str, **headers: str) -> None:
-        content = f"{text}\n".encode()
+        content = f"{text}\n".encode(errors="backslashreplace")  # a file name may hold any byte
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
@@ -176,6 +178,6 @@ def _listen(host: str, port: int, cases: "queue.Queue[Future[str | None]]") -> _
         return _Server((host, port), cases)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"Expected to listen at {host}:{port}, got: {getattr(error, 'strerror', error)}. Is "
-            "another server running there?"
+            f"Expected to listen at {host}:{port}, got: "
+            f"{getattr(error, 'strerror', error)}. Is another server running there?"
         ) from None

@@ -7,6 +7,7 @@ its slug; the sets of sockets an algorithm takes are its interfaces.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -107,13 +108,16 @@ def select_interface(interfaces: tuple[Interface, ...], input_path: Path) -> Int
         for interface in interfaces:
             if {s.slug for s in interface.inputs} == slugs:
                 return interface
-        raise InputError(f"Expected the inputs {known} in {listing}, got {sorted(slugs)}.")
+        raise InputError(
+            f"Expected the inputs {known} in {listing}, got {sorted(map(str, slugs))}."
+        )
     present = [
         i for i in interfaces if all((input_path / s.relative_path).exists() for s in i.inputs)
     ]
     if present:
         return max(present, key=lambda interface: len(interface.inputs))
-    found = sorted(str(p.relative_to(input_path)) for p in input_path.rglob("*"))[:20]
+    some = islice(input_path.rglob("*"), 20)  # it may be anything, as a whole disk
+    found = sorted(str(p.relative_to(input_path)) for p in some)
     paths = " or ".join(str([s.relative_path for s in i.inputs]) for i in interfaces)
     raise InputError(f"Expected {paths} in {input_path}, got {found or 'an empty folder'}.")
 
