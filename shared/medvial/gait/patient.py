@@ -1,0 +1,130 @@
+"""Which of the people on a video is the patient."""
+
+import math
+
+import numpy as np
+
+from medvial.errors import InputError
+from medvial.gait.search import predicted
+from medvial.gait.track import Box, Track
+
+LEAST_SIGHTINGS = 3  # of a track, to be a person at all: two can be the same mistake twice
+WALKING = 0.7  # a path sideways of so many own heights makes a walker
+RIVAL = 0.6  # a second person who scores this part of the patient's might be the patient
+_LINK_S = 2.5  # the longest time out of sight, behind a pillar or another person
+_LINK_SIZES = (0.7, 1.4)
+_LEAST_OVERLAP = 0.2  # of a box given by the user with a person's
+
+
+def join(tracks: list[Track]) -> list[Track]:
+    """Join tracks of the same person who was out of sight for a while, longest gap last."""
+    joined = sorted((track for track in tracks if track.sightings), key=lambda each: each.start_s)
+    while True:
+        gaps = [
+            (later.start_s - earlier.end_s, i, j)
+            for i, earlier in enumerate(joined)
+            for j, later in enumerate(joined)
+            if _follows(earlier, later)
+        ]
+        if not gaps:
+            return joined
+        _, i, j = min(gaps)
+        merged = Track([*joined[i].sightings, *joined[j].sightings])
+        joined = [each for k, each in enumerate(joined) if k not in (i, j)]
+        joined.append(merged)
+        joined.sort(key=lambda each: each.start_s)
+
+
+def people(tracks: list[Track]) -> list[Track]:
+    """Tracks that are people, the likeliest patient first.
+
+    Whoever walks sideways (at least `WALKING` of their own height) comes before whoever does not.
+    Among walkers the longest path in the picture counts, which is that of the near and large ones
+    for the same way in metres; among those who stand, size and time in the picture.
+    """
+    found = [track for track in tracks if len(track.sightings) >= LEAST_SIGHTINGS] or tracks
+    return sorted(found, key=lambda track: (not walks(track), -score(track)))
+
+
+def walks(track: Track) -> bool:
+    """Whether the person walks sideways through the picture."""
+    return track.path_px >= WALKING * track.height_px
+
+
+def score(track: Track) -> float:
+    """How much a person looks like the patient, in pixels; comparable within walkers or others."""
+    if walks(track):
+        return track.path_px
+    return track.height_px * min(1.0, len(track.sightings) / 10)
+
+
+def rivals(ranked: list[Track]) -> list[Track]:
+    """People other than the first who might as well be the patient."""
+    if not ranked:
+        return []
+    first = ranked[0]
+    return [
+        track
+        for track in ranked[1:]
+        if walks(track) == walks(first) and score(track) >= RIVAL * score(first)
+    ]
+
+
+def at_box(ranked: list[Track], box: Box, time_s: float | None = None) -> list[Track]:
+    """The same people, first the one whom the user points at.
+
+    Args:
+        ranked: The people on the video.
+        box: x0, y0, x1, y1 in pixels, roughly around the patient.
+        time_s: When they are there; None matches the box at any time.
+
+    Raises:
+        InputError: The box is none, or nobody is there.
+    """
+    if not (np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1]):
+        raise InputError(f"Expected the patient's box as x0 y0 x1 y1 in pixels, got {_shown(box)}.")
+    overlaps = [_best_overlap(track, box, time_s) for track in ranked]
+    if not overlaps or max(overlaps) < _LEAST_OVERLAP:
+        when = "" if time_s is None else f" at {time_s:g} s"
+        others = "; ".join(_shown(track.sightings[0].box) for track in ranked) or "nobody"
+        raise InputError(
+            f"Expected a person at the patient's box {_shown(box)}{when}, found none there. "
+            f"Boxes where people were first seen: {others}."
+        )
+    best = int(np.argmax(overlaps))
+    return [ranked[best], *ranked[:best], *ranked[best + 1 :]]
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def _best_overlap(track: Track, box: Box, time_s: float | None) -> float:
+    if time_s is None:
+        return max(overlap(sighting.box, box) for sighting in track.sightings)
+    if not track.start_s - 0.5 <= time_s <= track.end_s + 0.5:
+        return 0.0
+    found = track.boxes_at(np.array([time_s]))[0]
+    return overlap((found[0], found[1], found[2], found[3]), box)
+
+
+def _follows(earlier: Track, later: Track) -> bool:
+    gap = later.start_s - earlier.end_s
+    if not 0 < gap <= _LINK_S:
+        return False
+    ratio = later.height_px / max(earlier.height_px, 1.0)
+    if not _LINK_SIZES[0] <= ratio <= _LINK_SIZES[1]:
+        return False
+    expected, found = predicted(earlier, later.start_s), later.sightings[0].circle
+    distance = math.hypot(found.x - expected.x, found.y - expected.y)
+    return distance <= (0.75 + 0.5 * gap) * expected.radius
+
+
+def _shown(box: Box) -> str:
+    return " ".join(f"{value:.0f}" for value in box)
