@@ -220,6 +220,33 @@ def test_a_mistake_is_one_line(task, tmp_path, capsys, arguments, message):
     assert not Path("predictions").exists()
 
 
+def test_any_name_is_printed_and_a_closed_pipe_is_no_bug(task, tmp_path):
+    name = os.fsdecode(b"\xe9\xff.mha")
+    film(tmp_path / "a.mha").rename(tmp_path / name)
+    command = [MEDVIAL, "predict", "reporter", name, "--overwrite"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, cwd=tmp_path, env=ascii_only)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith(rb"\udce9\udcff.mha: ")
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(writer)
+    assert (closed.returncode, closed.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["none.tar.gz"], ["a.tar", "none.tar.gz"], ["."]])
+def test_check_of_no_file_is_one_line(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tar").touch()
+    assert main(["check", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"error: Expected an archive, found no file at {arguments[-1]}. export.sh writes it.\n"
+    )
+
+
 def test_a_file_that_several_inputs_take_is_asked_for(tmp_path):
     film_a = Socket("a", "Image", "images/a")
     film_b = Socket("b", "Image", "images/b")

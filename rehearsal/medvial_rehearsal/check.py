@@ -52,8 +52,12 @@ def check(
         0 if nothing failed, else 1.
 
     Raises:
-        InputError: The ledger cannot be read or written, or there is no image to mark.
+        InputError: There is no such file, the ledger cannot be read or written, or there is no
+            image to mark.
     """
+    for path in filter(None, (image, model)):
+        if not path.is_file():
+            raise InputError(f"Expected an archive, found no file at {path}. export.sh writes it.")
     if only_model:
         outcomes = check_model(ModelContext(image))
         gates.show(outcomes)

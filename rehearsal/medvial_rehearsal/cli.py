@@ -3,10 +3,12 @@
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from medvial.errors import InputError
+from medvial.program import INTERRUPTED, use_utf8
 from medvial_rehearsal.command_line import Command, add_function, call
 
 # Each is the function of its name in the module of its name, imported only when it is called.
@@ -18,8 +20,6 @@ COMMANDS = {
     "check": "check an exported image and model before they are uploaded",
 }
 
-INTERRUPTED = 130  # a shell's exit code for Ctrl-C
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand.
@@ -30,11 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 after one line that says what is wrong, 2 for a wrong command line.
     """
+    use_utf8()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return call(_parser(words[:1]).parse_args(words))
-    except InputError as error:
+    except BrokenPipeError:  # whoever read the output, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -37,7 +37,7 @@ def run_program(job: Callable[[], object], on_kill: Callable[[], object] = lambd
     Returns:
         The exit code: 0, or 1 after a failure, 130 after Ctrl-C.
     """
-    _use_utf8()
+    use_utf8()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
     _end_on_sigterm(on_kill)
     try:
@@ -69,7 +69,7 @@ def print_reason(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _use_utf8() -> None:
+def use_utf8() -> None:
     """Write UTF-8 only: any other byte, as a file name may have, ends the platform's log reader."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
