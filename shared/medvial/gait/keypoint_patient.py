@@ -1,0 +1,177 @@
+"""Which of the people in a clip of keypoints is the patient, followed from frame to frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvial.gait.openpose import People
+from medvial.gait.skeletons import BODY_25, Keypoints, remap
+
+__all__ = ["Patient", "select_patient"]
+
+MAX_JUMP = 0.25  # of a body's diagonal: the same person, from the last frame it was seen in
+MEMORY_S = 10.0  # for how long somebody who is out of sight is waited for
+MIN_COMMON = 3  # joints that two poses share, to be compared
+MOTION_WEIGHT = 4.0  # a thigh that rises by 20 degrees counts as much as the trunk's whole length
+CLOSE_CALL = 0.7  # of the patient's score: a runner-up to be told of
+_LEGS = [
+    BODY_25.indices[f"{side}_{part}"]
+    for side in ("left", "right")
+    for part in ("hip", "knee", "ankle")
+]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One person through a clip."""
+
+    points: Keypoints
+    """(T, 25, 3) BODY_25: x and y in pixels, confidence 0 to 1; NaN, NaN, 0 where missing."""
+    frames: NDArray[np.int64]
+    """(T,) numbers of the frames, increasing, not necessarily without gaps."""
+    fps: float
+    """Frames per second of the video."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """(T,) in s from the first frame, gaps between frames included."""
+        return (self.frames - self.frames[0]) / self.fps
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(T,) whether the patient was found in a frame."""
+        return np.asarray((self.points[..., 2] > 0).any(axis=1))
+
+
+@dataclass
+class _Person:
+    """One person through the frames."""
+
+    last: Keypoints
+    """(25, 3) each joint where it was last seen, to be compared with the next pose."""
+    last_s: float
+    poses: dict[int, Keypoints]
+    """(25, 3) in each frame in which they were found, by its index."""
+
+    def fits(self, index: int, pose: Keypoints) -> bool:
+        """Whether a frame has nothing yet of this person that the pose has, too.
+
+        OpenPose at times breaks one person into two, legs and trunk for example.
+        """
+        taken = self.poses.get(index)
+        return taken is None or not ((taken[:, 2] > 0) & (pose[:, 2] > 0)).any()
+
+    def extend(self, index: int, pose: Keypoints, now_s: float) -> None:
+        """Add a pose, or another part of it."""
+        seen = pose[:, 2:] > 0
+        self.poses[index] = np.where(seen, pose, self.poses.get(index, pose))
+        self.last = np.where(seen, pose, self.last)
+        self.last_s = now_s
+
+    def points(self, count: int) -> Keypoints:
+        """(count, 25, 3), missing in frames in which they were not found."""
+        result = np.full((count, *self.last.shape), (np.nan, np.nan, 0.0))
+        for index, pose in self.poses.items():
+            result[index] = pose
+        return result
+
+
+def select_patient(people: People) -> Patient:
+    """Follow everybody, then take who moves their legs, is large, and is seen well and long.
+
+    From frame to frame, people are paired greedily by the median distance of the joints that both
+    poses have, up to a quarter of the body's diagonal; parts of one person are joined. Of those
+    followed, the patient has the highest
+
+        share of frames x mean confidence of the legs x (trunk + 4 x range of a knee's height)
+
+    in pixels; the range is that of the leg that moves more, 10th to 90th percentile, against the
+    hips. Length in pixels favours who is nearer to the camera; an examiner who stands by moves the
+    knees little, and who walks through is seen shortly.
+
+    Args:
+        people: Of a clip, in any skeleton.
+    """
+    points = remap(people.points, people.skeleton, BODY_25)
+    followed = [person.points(len(points)) for person in _follow(points, people.times_s)]
+    scores = [patient_score(person) for person in followed]
+    order = np.argsort(scores)[::-1]
+    patient = Patient(followed[order[0]], people.frames, people.fps, people.notes)
+    if len(followed) == 1:
+        return patient
+    share = patient.seen.mean()
+    notes = [f"{len(followed)} people were followed; the patient is in {share:.0%} of the frames"]
+    if scores[order[1]] > CLOSE_CALL * scores[order[0]]:
+        notes.append("another person could as well be the patient: look at the drawing")
+    return Patient(patient.points, people.frames, people.fps, (*people.notes, *notes))
+
+
+def patient_score(points: Keypoints) -> float:
+    """How much somebody, (T, 25, 3), looks like the patient; see `select_patient`."""
+    seen = (points[..., 2] > 0).any(axis=1)
+    if not seen.any():
+        return 0.0
+    confidence = points[seen][:, _LEGS, 2].mean()
+    return float(seen.mean() * confidence * (_trunk(points) + MOTION_WEIGHT * _motion(points)))
+
+
+def pose_distance(first: Keypoints, second: Keypoints) -> float:
+    """Median distance of the joints that both poses (25, 3) have, over the larger body's diagonal.
+
+    Infinite where they have fewer than three in common.
+    """
+    both = (first[:, 2] > 0) & (second[:, 2] > 0)
+    size = max(_diagonal(first), _diagonal(second))
+    if both.sum() < MIN_COMMON or size == 0:
+        return float("inf")
+    return float(np.median(np.linalg.norm(first[both, :2] - second[both, :2], axis=1)) / size)
+
+
+def _diagonal(pose: Keypoints) -> float:
+    xy = pose[pose[:, 2] > 0, :2]
+    return float(np.linalg.norm(np.ptp(xy, axis=0))) if len(xy) else 0.0
+
+
+def _trunk(points: Keypoints) -> float:
+    """Median length of the trunk in pixels; a third of the body's diagonal where it is hidden."""
+    neck, hip = (points[:, BODY_25.indices[joint], :2] for joint in ("neck", "mid_hip"))
+    lengths = np.linalg.norm(neck - hip, axis=1)
+    if np.isfinite(lengths).any():
+        return float(np.nanmedian(lengths))
+    return float(np.median([_diagonal(pose) for pose in points if (pose[:, 2] > 0).any()]) / 3)
+
+
+def _motion(points: Keypoints) -> float:
+    """Range of the height of the knee that moves more against the hips, in pixels."""
+    hip = points[:, BODY_25.indices["mid_hip"], 1]
+    ranges = [0.0]
+    for side in ("left", "right"):
+        height = hip - points[:, BODY_25.indices[f"{side}_knee"], 1]
+        height = height[np.isfinite(height)]
+        if len(height):
+            ranges.append(float(np.subtract(*np.quantile(height, [0.9, 0.1]))))
+    return max(ranges)
+
+
+def _follow(points: Keypoints, times_s: NDArray[np.float64]) -> list[_Person]:
+    """Pair people (T, P, 25, 3) from frame to frame."""
+    everybody: list[_Person] = []
+    for index, (poses, now) in enumerate(zip(points, times_s.tolist(), strict=True)):
+        present = np.flatnonzero((poses[..., 2] > 0).any(axis=1)).tolist()
+        recent = [person for person in everybody if now - person.last_s <= MEMORY_S]
+        pairs = sorted(
+            (distance, number, place)
+            for number, person in enumerate(recent)
+            for place in present
+            if (distance := pose_distance(person.last, poses[place])) <= MAX_JUMP
+        )
+        taken: set[int] = set()
+        for _, number, place in pairs:
+            if place not in taken and recent[number].fits(index, poses[place]):
+                recent[number].extend(index, poses[place], now)
+                taken.add(place)
+        for place in sorted(set(present) - taken):
+            everybody.append(_Person(poses[place], now, {index: poses[place]}))
+    return everybody
