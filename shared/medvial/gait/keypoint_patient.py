@@ -12,6 +12,7 @@ __all__ = ["Patient", "select_patient"]
 
 MAX_JUMP = 0.25  # of a body's diagonal: the same person, from the last frame it was seen in
 MEMORY_S = 10.0  # for how long somebody who is out of sight is waited for
+MAX_SHARED = 0.25  # of the joints of the smaller of two parts of one person
 MIN_COMMON = 3  # joints that two poses share, to be compared
 MOTION_WEIGHT = 4.0  # a thigh that rises by 20 degrees counts as much as the trunk's whole length
 CLOSE_CALL = 0.7  # of the patient's score: a runner-up to be told of
@@ -56,18 +57,21 @@ class _Person:
     """(25, 3) in each frame in which they were found, by its index."""
 
     def fits(self, index: int, pose: Keypoints) -> bool:
-        """Whether a frame has nothing yet of this person that the pose has, too.
+        """Whether a frame has next to nothing yet of this person that the pose has, too.
 
         OpenPose at times breaks one person into two, legs and trunk for example.
         """
-        taken = self.poses.get(index)
-        return taken is None or not ((taken[:, 2] > 0) & (pose[:, 2] > 0)).any()
+        if index not in self.poses:
+            return True
+        taken, new = self.poses[index][:, 2] > 0, pose[:, 2] > 0
+        return bool((taken & new).sum() <= MAX_SHARED * min(taken.sum(), new.sum()))
 
     def extend(self, index: int, pose: Keypoints, now_s: float) -> None:
-        """Add a pose, or another part of it."""
-        seen = pose[:, 2:] > 0
-        self.poses[index] = np.where(seen, pose, self.poses.get(index, pose))
-        self.last = np.where(seen, pose, self.last)
+        """Add a pose, or another part of it: of joints that are in both, the surer one."""
+        taken = self.poses.get(index, np.zeros_like(pose))
+        merged = np.where(pose[:, 2:] >= taken[:, 2:], pose, taken)
+        self.poses[index] = merged
+        self.last = np.where(merged[:, 2:] > 0, merged, self.last)
         self.last_s = now_s
 
     def points(self, count: int) -> Keypoints:
