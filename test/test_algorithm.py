@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from medvial.errors import InputError
+from medvial.metaimage_writer import ImageGeometry, MetaImageWriter
 from medvial.outputs import read_json, write_json
 from medvial.sockets import Socket, load_interfaces, select_interface, validate
 
@@ -271,3 +272,53 @@ def test_broken_inputs_json_is_named(folder):
     (folder / "input" / "inputs.json").write_text('["a-number"]')
     with pytest.raises(InputError, match=r"entries with socket\.slug or interface\.slug"):
         select_interface(load_interfaces(folder / "sockets.json"), folder / "input")
+
+
+MASKS = """
+    import json
+    from dataclasses import replace
+    import numpy as np
+    from medvial.algorithm import Algorithm
+    from medvial.stacks import open_stack
+
+    class Masks(Algorithm):
+        def load(self):
+            pass
+
+        def predict(self):
+            self.geometry = open_stack(self.image_for("a-film")).info.geometry
+            if self.input_path.name == "shifted":
+                self.geometry = replace(self.geometry, origin_mm=(1, 0, 0))
+
+        def save(self):
+            with self.image_output("a-mask", self.geometry) as image:
+                for _ in range(self.geometry.size_xyz[2]):
+                    image.write(np.zeros((5, 7), np.uint8))
+
+    if __name__ == "__main__":
+        raise SystemExit(Masks.main())
+"""
+
+
+def test_an_image_output_like_an_input_has_its_geometry(tmp_path):
+    (tmp_path / "process.py").write_text(textwrap.dedent(MASKS))
+    film = {"slug": "a-film", "kind": "Image", "relative_path": "images/films"}
+    mask = {"slug": "a-mask", "kind": "Segmentation", "relative_path": "images/mask"}
+    interface = {"inputs": [film], "outputs": [mask | {"like": "a-film"}]}
+    write_json(tmp_path / "sockets.json", {"interfaces": [interface]})
+    results = {}
+    for name in ("input", "shifted"):
+        path = tmp_path / name / "images" / "films" / "a.mha"
+        with MetaImageWriter(path, ImageGeometry((7, 5, 2), (0.5, 0.25, 3.0))) as writer:
+            for _ in range(2):
+                writer.write(np.ones((5, 7), np.uint8))
+        paths = [f"--input={tmp_path / name}", f"--output={tmp_path / 'output' / name}"]
+        command = [sys.executable, str(tmp_path / "process.py"), *paths]
+        results[name] = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (results["input"].returncode, results["input"].stderr) == (0, "")
+    assert results["shifted"].returncode == 1
+    assert results["shifted"].stderr == (
+        "InputError: Expected images/mask to have the origin of the input a-film, "
+        "[0.0, 0.0, 0.0], got [1.0, 0.0, 0.0]. Write it with the input's geometry.\n"
+    )
+    assert not [p for p in (tmp_path / "output" / "shifted").rglob("*") if p.is_file()]

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,45 @@ def test_a_segment_that_is_not_declared_is_named(tmp_path):
     message = r"only the voxel values \[0, 1, 2\] in images/mask, got \[3, 200\] too"
     with refused(tmp_path, message, MASK) as case:
         fill(case, (3, 200, 0))
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".tif"])
+def test_an_image_lies_where_its_input_does(tmp_path, suffix):
+    image = SimpleITK.GetImageFromArray(stack())
+    image.SetSpacing(GEOMETRY.spacing_mm)
+    image.SetOrigin(GEOMETRY.origin_mm)
+    image.SetDirection(sum(TILTED, ()))
+    SimpleITK.WriteImage(image, str(tmp_path / f"in{suffix}"))
+    read = SimpleITK.ReadImage(str(tmp_path / f"in{suffix}"))
+    likes = {"a-mask": tmp_path / f"in{suffix}"}
+    with CaseOutputs(tmp_path / "output", [MASK], likes) as case:
+        mask = SimpleITK.Cast(read > 0, SimpleITK.sitkUInt8)
+        SimpleITK.WriteImage(mask, str(case.file("a-mask")), True)
+        case.publish()
+    assert tree(tmp_path) == ["images/mask/output.mha"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size_xyz": (7, 5, 2)}, r"the size of the input a-film, \[7, 5, 3\], got \[7, 5, 2\]"),
+        ({"spacing_mm": (0.3, 0.2501, 2.5)}, r"the spacing .* got \[0.3, 0.2501, 2.5\]\. Write it"),
+        ({"origin_mm": (-12.5, 7.126, 1e-7)}, "the origin of the input a-film"),
+        ({"direction": ImageGeometry((1, 1, 1)).direction}, "the direction of the input a-film"),
+        ({"dimensions": 2, "size_xyz": (7, 5, 1)}, "the dimensions of the input a-film, 3, got 2"),
+    ],
+)
+def test_an_image_that_lies_elsewhere_is_refused(tmp_path, change, message):
+    write(tmp_path / "in.mha", stack(np.int16))
+    mask = replace(MASK, like="a-film")
+    other = replace(GEOMETRY, **change)
+    with (  # noqa: PT012
+        pytest.raises(InputError, match=f"Expected images/mask to have {message}"),
+        CaseOutputs(tmp_path / "output", [mask], {"a-mask": tmp_path / "in.mha"}) as case,
+    ):
+        write(case.file("a-mask"), stack(shape=(other.size_xyz[2], 5, 7)), other)
+        case.publish()
+    assert tree(tmp_path) == []
 
 
 def test_a_segmentation_is_uint8(tmp_path):

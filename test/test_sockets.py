@@ -154,6 +154,9 @@ IN = {"slug": "a-film", "kind": "Image", "relative_path": "images/films"}
 OUT = {"slug": "a-number", "kind": "Float", "relative_path": "numbers/a.json"}
 MASK = {"slug": "a-mask", "kind": "Segmentation", "relative_path": "images/mask", "segments": [1]}
 
+AGE = {"slug": "an-age", "kind": "Integer", "relative_path": "patient/age.json"}
+SERIES = {"slug": "a-series", "kind": "DICOM Image Set", "relative_path": "images/series"}
+
 
 def load(folder, *interfaces):
     write_json(folder / "sockets.json", {"interfaces": interfaces})
@@ -190,6 +193,15 @@ def test_sockets_are_read(tmp_path):
         ([IN], [MASK | {"kind": "DICOM Image Set", "segments": None}], "a-mask to be an input"),
         ([IN], [OUT | {"segments": [1]}], "segments of a Segmentation only, got some of a-number"),
         ([IN], [MASK | {"segments": [1, 3]}], r"without a gap.*got \[1, 3\]"),
+        ([IN], [MASK | {"segments": ["1"]}], r"without a gap.*got \['1'\]"),
+        ([IN], [MASK | {"segments": [[1]]}], "unhashable"),
+        ([IN], ["a-mask"], "Expected interfaces of inputs and outputs"),
+        ([IN], [OUT | {"like": "a-film"}], "like of image outputs only, got one of a-number"),
+        ([IN | {"like": "a-film"}], [OUT], "like of image outputs only, got one of a-film"),
+        ([IN], [MASK | {"like": "a-mask"}], r"one of the image inputs \['a-film'\], got 'a-mask'"),
+        ([AGE], [MASK | {"like": "an-age"}], r"one of the image inputs \[\], got 'an-age'"),
+        ([SERIES], [MASK | {"like": "a-series"}], r"image inputs \[\], got 'a-series'"),
+        ([IN], [OUT | {"schema": 3}], "schema of a-number to be an object, got 3"),
         ([IN], [OUT | {"schema": {"type": "nummer"}}], "of a-number to be a JSON schema"),
         ([IN], [MASK | {"schema": {}}], "a schema of JSON kinds only, got one of a-mask"),
         ([IN], [OUT | {"slug": "A number"}], "a slug of lower-case letters"),
@@ -217,12 +229,15 @@ def test_a_slug_is_one_socket_in_all_interfaces(tmp_path):
         load(tmp_path, interface(), interface([IN, OUT | {"slug": "b"}], [other]))
 
 
+def test_an_output_is_like_an_input_in_whichever_interface_has_it(tmp_path):
+    mask = MASK | {"like": "a-film"}
+    found = load(tmp_path, interface(outputs=[mask]), interface([AGE], [mask]))
+    assert [i.outputs[0].like for i in found] == ["a-film", "a-film"]
+
+
 def test_no_interface_is_refused(tmp_path):
     with pytest.raises(InputError, match="at least one interface"):
         load(tmp_path)
-
-
-AGE = {"slug": "an-age", "kind": "Integer", "relative_path": "patient/age.json"}
 
 
 @pytest.fixture

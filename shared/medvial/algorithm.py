@@ -79,7 +79,9 @@ class Algorithm(ABC):
         declared = [socket for i in self.interfaces for socket in i.outputs]
         remove_outputs(self.output_path, declared)
         self.interface: Interface = select_interface(self.interfaces, self.input_path)
-        with CaseOutputs(self.output_path, self.interface.outputs) as self._outputs:
+        outputs = self.interface.outputs
+        likes = {s.slug: path for s in outputs if s.like and (path := self.image_for(s.like))}
+        with CaseOutputs(self.output_path, outputs, likes) as self._outputs:
             self.process_cases()
             self.save()
             self._outputs.publish()

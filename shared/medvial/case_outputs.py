@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,27 @@ class CaseOutputs:
     As a context manager: on leaving it, whatever was not published is removed.
     """
 
-    def __init__(self, folder: Path, sockets: Iterable[Socket]) -> None:
-        """Prepare the folder.
+    def __init__(
+        self, folder: Path, sockets: Iterable[Socket], likes: Mapping[str, Path] | None = None
+    ) -> None:
+        """Say what is to be written.
 
         Args:
             folder: Usually /output.
             sockets: The outputs that the case has to have.
-
-        Raises:
-            InputError: The folder cannot be written.
+            likes: By the slug of an image output, the image whose geometry it has to have.
         """
         self.folder = folder
+        self._likes = likes or {}
         self.sockets = {socket.slug: socket for socket in sockets}
         self._staging = folder / STAGING
 
     def __enter__(self) -> "CaseOutputs":
+        """Prepare the folder.
+
+        Raises:
+            InputError: It cannot be written.
+        """
         self.discard()
         try:
             self._staging.mkdir(parents=True)
@@ -108,7 +114,8 @@ class CaseOutputs:
         if missing:
             raise RuntimeError(f"save() wrote no output for {missing}")
         for socket in self.sockets.values():
-            check_output(socket, self._staging / socket.relative_path)
+            like = self._likes.get(socket.slug)
+            check_output(socket, self._staging / socket.relative_path, like)
         self._move()
 
     def discard(self) -> None:

@@ -51,6 +51,17 @@ def describe_image(path: Path) -> dict[str, Any]:
     }
 
 
+def read_geometry(path: Path) -> ImageGeometry:
+    """Where the pixels of an image lie; reads its header only.
+
+    Raises:
+        InputError: It is no image that can be read.
+    """
+    geometry, _, slices = _open(path)
+    slices.close()
+    return geometry
+
+
 def _describe_pixels(slices: Iterator[NDArray[Any]]) -> dict[str, Any]:
     labels: Counter[int] | None = Counter()
     lowest, highest, total, count = np.inf, -np.inf, 0.0, 0

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from medvial.errors import InputError
-from medvial.image_description import describe_image
+from medvial.image_description import describe_image, read_geometry
+from medvial.metaimage_writer import ImageGeometry
 from medvial.socket_kinds import SEGMENTATION
 from medvial.sockets import Socket, validate
 from medvial.stacks import STACK_SUFFIXES
@@ -18,21 +21,26 @@ _FIRST_BYTES = {
     ".jpeg": (b"\xff\xd8\xff",),
     ".zip": (b"PK\x03\x04", b"PK\x05\x06"),
 }
+_GEOMETRY_TOLERANCE = 1e-6  # ITK's own, of images in the same physical space
 _TEXTS = (".csv", ".newick", ".obj")
 
 
-def check_output(socket: Socket, path: Path) -> None:
+def check_output(socket: Socket, path: Path, like: Path | None = None) -> None:
     """Check one written output.
 
     Args:
         socket: What it should be.
         path: The file, or the folder of an image.
+        like: The image whose geometry it should have; None if that is not asked for.
 
     Raises:
-        InputError: It is not what its kind, schema or segments say.
+        InputError: It is not what its kind, schema or segments say, or lies elsewhere.
     """
     if socket.kind_info.is_image:
-        _check_image(socket, only_image(path, socket.relative_path))
+        image = only_image(path, socket.relative_path)
+        _check_image(socket, image)
+        if like is not None:
+            _check_geometry(socket, read_geometry(image), read_geometry(like))
     elif socket.kind_info.is_json:
         validate(socket, _read_strictly(socket, path))
     else:
@@ -75,6 +83,20 @@ def _check_image(socket: Socket, path: Path) -> None:
     found = describe_image(path)["image"]
     if socket.kind == SEGMENTATION:
         _check_segmentation(socket, found)
+
+
+def _check_geometry(socket: Socket, got: ImageGeometry, expected: ImageGeometry) -> None:
+    axes = expected.dimensions
+    for name in ("dimensions", "size_xyz", "spacing_mm", "origin_mm", "direction"):
+        values = [np.array(getattr(geometry, name)) for geometry in (got, expected)]
+        # The file's own numbers, however many of them it has.
+        left, right = (v[(slice(axes),) * v.ndim] for v in values)
+        if not np.allclose(left, right, rtol=_GEOMETRY_TOLERANCE, atol=_GEOMETRY_TOLERANCE):
+            raise InputError(
+                f"Expected {socket.relative_path} to have the {name.partition('_')[0]} of the "
+                f"input {socket.like}, {right.tolist()}, got {left.tolist()}. Write it with the "
+                "input's geometry."
+            )
 
 
 def _check_segmentation(socket: Socket, found: dict[str, Any]) -> None:

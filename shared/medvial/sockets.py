@@ -40,6 +40,8 @@ class Socket:
     """A JSON schema of its own (draft 3 to 7), on top of the kind's."""
     segments: tuple[int, ...] | None = None
     """Of a Segmentation: the voxel values that the platform has for it; 0 is always one."""
+    like: str | None = None
+    """Of an image output: the image input whose geometry it has, in the cases with that input."""
 
     @property
     def kind_info(self) -> Kind:
@@ -81,15 +83,14 @@ def load_interfaces(path: Path) -> tuple[Interface, ...]:
             )
             for interface in values["interfaces"]
         )
-    except (KeyError, TypeError) as error:
+        _check_interfaces(interfaces)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"Expected interfaces of inputs and outputs with slug, kind, relative_path in {path}: "
             f"{error}."
         ) from None
-    try:
-        _check_interfaces(interfaces)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return interfaces
 
 
@@ -182,6 +183,21 @@ def _check_interfaces(interfaces: tuple[Interface, ...]) -> None:
             )
         seen.add(slugs)
     _check_same_everywhere(interfaces)
+    _check_likes(interfaces)
+
+
+def _check_likes(interfaces: tuple[Interface, ...]) -> None:
+    """Only an image output is like something, and that is a single file with a geometry."""
+    inputs = {s.slug: s for i in interfaces for s in i.inputs}
+    images = [s.slug for s in inputs.values() if s.kind_info.is_image and s.kind != DICOM_IMAGE_SET]
+    for socket in (*inputs.values(), *(s for i in interfaces for s in i.outputs)):
+        if socket.like is not None and (socket.slug in inputs or not socket.kind_info.is_image):
+            raise InputError(f"Expected like of image outputs only, got one of {socket.slug}.")
+        if socket.like is not None and socket.like not in images:
+            raise InputError(
+                f"Expected {socket.slug} to be like one of the image inputs {images}, got "
+                f"{socket.like!r}."
+            )
 
 
 def _check_unique(sockets: Iterable[Socket]) -> None:
@@ -201,7 +217,7 @@ def _check_same_everywhere(interfaces: tuple[Interface, ...]) -> None:
             if known.setdefault(socket.slug, socket) != socket:
                 raise InputError(
                     f"Expected {socket.slug} to be the same socket everywhere, got another kind, "
-                    "path, schema or segments."
+                    "path, schema, segments or like."
                 )
 
 
@@ -217,8 +233,8 @@ def _check_socket(socket: Socket) -> None:
     if socket.segments is not None and socket.kind != SEGMENTATION:
         raise InputError(f"Expected segments of a {SEGMENTATION} only, got some of {socket.slug}.")
     if socket.segments is not None:
-        values = sorted({0, *socket.segments})
-        if values != list(range(len(values))):
+        values = {0, *socket.segments}
+        if values != set(range(len(values))):
             raise InputError(
                 f"Expected the segments of {socket.slug} to be 1, 2, ... without a gap, as the "
                 f"platform does, got {list(socket.segments)}."
@@ -247,6 +263,8 @@ def _check_path(socket: Socket, kind: Kind) -> None:
 def _check_own_schema(socket: Socket, schema: dict[str, Any]) -> None:
     if not socket.kind_info.is_json:
         raise InputError(f"Expected a schema of JSON kinds only, got one of {socket.slug}.")
+    if not isinstance(schema, dict):
+        raise InputError(f"Expected the schema of {socket.slug} to be an object, got {schema!r}.")
     try:
         validator_for(schema, default=Draft7Validator).check_schema(schema)
     except SchemaError as error:
