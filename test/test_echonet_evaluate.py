@@ -307,8 +307,12 @@ def test_missing_frames_are_refused(data, tmp_path):
     np.save(folder / "frames.npy", frames[:30])
     with pytest.raises(InputError, match="frames and masks of a in"):
         run(folder, tmp_path / "out")
+    for damaged in (b"", b"no array", (folder / "frames.npy").read_bytes()[:-1]):
+        (folder / "frames.npy").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"frames\.npy as step 1 writes it, got a damaged"):
+            run(folder, tmp_path / "out")
     (folder / "frames.npy").unlink()
-    with pytest.raises(InputError, match=r"frames\.npy, which step 1 writes"):
+    with pytest.raises(InputError, match=r"frames\.npy, which step 1 writes, got: No such file"):
         run(folder, tmp_path / "out")
 
 

@@ -184,6 +184,15 @@ def test_what_is_prepared_is_not_read_again(tmp_path, monkeypatch):
     run(source, out)
 
 
+def test_damaged_frames_are_made_again(tmp_path):
+    source, out = write_echonet(tmp_path / "raw", count=4), tmp_path / "out"
+    run(source, out)
+    whole = (out / "frames.npy").read_bytes()
+    (out / "frames.npy").write_bytes(whole[:-999])
+    run(source, out)
+    assert (out / "frames.npy").read_bytes() == whole
+
+
 def test_a_video_that_is_gone_leaves_no_frames(tmp_path):
     source, out = write_echonet(tmp_path / "raw"), tmp_path / "out"
     run(source, out)

@@ -10,10 +10,8 @@ exactly, and so are its mask, its tracings, end-diastoles and end-systoles.
 import csv
 import io
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from medvial.outputs import write_bytes, write_json
 from medvial_training.cli import run_command
 from medvial_training.phantoms.echo_cine import FRAMES, Phantom, make_cine
 from medvial_training.phantoms.echo_files import write_avi
+from medvial_training.processes import worker_pool
 
 __all__ = ["Phantom", "make_cine", "write_echonet"]
 
@@ -78,7 +77,7 @@ def write_echonet(
     write_json(out / MARKER, marker)
     splits = _splits(count, seed)
     job = partial(_write_video, out, seed, mean_frames)
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    with worker_pool(workers) as pool:
         done = pool.map(job, range(1, count + 1))
         rows = list(tqdm(done, desc="Drawing", unit="video", total=count, disable=None))
     listed = [[*row.listed, split] for row, split in zip(rows, splits, strict=True)]

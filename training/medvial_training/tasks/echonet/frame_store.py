@@ -13,9 +13,8 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from medvial.echonet.config import Config
 from medvial.errors import InputError
 from medvial.outputs import write_bytes
+from medvial_training.processes import worker_pool
 from medvial_training.tasks.echonet.sources import Clip, RawVideo
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,9 @@ class FrameStore:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def is_done(self, videos: Sequence[RawVideo]) -> bool:
-        """Whether the file holds these videos and no other."""
-        return self.path.is_file() and {v.name: self.key(v) for v in videos} == {
+        """Whether the file holds these videos, whole, and no other."""
+        whole = self.path.is_file() and self.path.stat().st_size == self._end
+        return whole and {v.name: self.key(v) for v in videos} == {
             name: record.key for name, record in self.records.items()
         }
 
@@ -126,8 +127,14 @@ class FrameStore:
         }
 
     @property
-    def _frame_bytes(self) -> int:
-        return self.config.height * self.config.width
+    def _count(self) -> int:
+        """Frames that the log names."""
+        return max((record.end for record in self.records.values()), default=0)
+
+    @property
+    def _end(self) -> int:
+        """Bytes of the file with these frames."""
+        return HEADER_BYTES + self._count * self.config.height * self.config.width
 
     def _open(self, keys: dict[str, str]) -> None:
         """Make the unfinished file hold exactly the frames that the log names."""
@@ -136,14 +143,10 @@ class FrameStore:
             self._clear()
         if self.path.is_file() and not self.part.is_file():
             self.path.replace(self.part)
-        end = HEADER_BYTES + self._frame_bytes * max(
-            (r.end for r in self.records.values()), default=0
-        )
-        if not self.part.is_file() or self.part.stat().st_size < end:
+        if not self.part.is_file() or self.part.stat().st_size < self._end:
             self._clear()
-            end = HEADER_BYTES
             write_bytes(self.part, bytes(HEADER_BYTES))
-        os.truncate(self.part, end)
+        os.truncate(self.part, self._end)
         write_bytes(self.out / PROGRESS, "".join(map(_line, self.records.values())).encode())
 
     def _clear(self) -> None:
@@ -154,17 +157,15 @@ class FrameStore:
     def _append(
         self, frames: BinaryIO, progress: Any, record: VideoRecord, pixels: NDArray[np.uint8]
     ) -> None:
-        first = max((r.end for r in self.records.values()), default=0)
         frames.write(np.ascontiguousarray(pixels).tobytes())
         frames.flush()
-        record = VideoRecord(**{**vars(record), "first": first, "count": len(pixels)})
+        record = VideoRecord(**{**vars(record), "first": self._count, "count": len(pixels)})
         progress.write(_line(record))
         progress.flush()
         self.records[record.name] = record
 
     def _finish(self) -> None:
-        count = max((r.end for r in self.records.values()), default=0)
-        shape = (count, self.config.height, self.config.width)
+        shape = (self._count, self.config.height, self.config.width)
         with self.part.open("r+b") as file:
             file.write(_header(shape))
         self.part.replace(self.path)
@@ -205,8 +206,7 @@ def _read_all(videos: Sequence[RawVideo], keys: dict[str, str], workers: int) ->
             yield _read(video, keys[video.name])
         return
     pending: deque[Future[Any]] = deque()
-    # Threads of libraries do not survive a fork: the processes start fresh.
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    with worker_pool(workers) as pool:
         try:
             for video in videos:
                 pending.append(pool.submit(_read, video, keys[video.name]))

@@ -151,8 +151,14 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def _open_array(path: Path) -> NDArray[np.uint8]:
     try:
         array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected {path}, which step 1 writes, got: {error}.") from None
+    except OSError as error:
+        raise InputError(
+            f"Expected {path}, which step 1 writes, got: {error.strerror or error}. Run step 1."
+        ) from None
+    except (ValueError, EOFError):
+        raise InputError(
+            f"Expected {path} as step 1 writes it, got a damaged file. Run step 1 again."
+        ) from None
     if array.ndim != 3 or array.dtype != np.uint8:
         raise InputError(
             f"Expected frames (N, H, W) of uint8 in {path}, got {array.shape} of {array.dtype}."
