@@ -134,6 +134,23 @@ class Cine:
             self._running.close()
             self._running = None
 
+    def every(self, step: int) -> Iterator[tuple[float, Frame]]:
+        """Time in seconds from the first frame on, and pixels, of every `step`th frame.
+
+        Frames that cannot be decoded are left out; `info` is not brought up to date by it.
+
+        Raises:
+            InputError: Not one frame can be decoded.
+        """
+        found = False
+        for item in self._reader(step):
+            if isinstance(item, InputError) or item[1].shape[:2] != self._shape:
+                continue
+            found = True
+            yield item[0], self._to_8_bit(item[1])
+        if not found:
+            raise InputError(f"{self.info.path}: expected frames, not one can be decoded.")
+
     def sample(self, count: int) -> list[Frame]:
         """Up to `count` frames, spread evenly over the whole cine; fewer of very large ones.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from medvial.errors import InputError
 from medvial.gait.search import predicted
-from medvial.gait.track import Box, Track
+from medvial.gait.track import Box, Track, as_box
 
 LEAST_SIGHTINGS = 3  # of a track, to be a person at all: two can be the same mistake twice
 WALKING = 0.7  # a path sideways of so many own heights makes a walker
@@ -111,7 +111,7 @@ def _best_overlap(track: Track, box: Box, time_s: float | None) -> float:
     if not track.start_s - 0.5 <= time_s <= track.end_s + 0.5:
         return 0.0
     found = track.boxes_at(np.array([time_s]))[0]
-    return overlap((found[0], found[1], found[2], found[3]), box)
+    return overlap(as_box(found), box)
 
 
 def _follows(earlier: Track, later: Track) -> bool:
