@@ -11,6 +11,7 @@ from medvial.echonet.beats import (
     source_systoles,
     summarise_rhythm,
 )
+from medvial.echonet.config import Config
 from medvial.errors import InputError
 from medvial_training.phantoms.echo_heart import Heart, beat
 
@@ -201,6 +202,15 @@ def test_unusable_times_are_refused(times, message):
 def test_unusable_options_are_refused(bad):
     with pytest.raises(InputError, match="Expected smoothing_s of 0 or more"):
         BeatOptions(**bad)
+
+
+def test_options_are_the_configurations():
+    assert BeatOptions.of(Config()) == BeatOptions()
+    assert BeatOptions.of(Config(beat_smoothing_s=0.2, beat_prominence=0.3)) == BeatOptions(
+        smoothing_s=0.2, prominence=0.3
+    )
+    with pytest.raises(InputError, match=r"beat_prominence between 0 and 1, got .* 1\.5"):
+        Config(beat_prominence=1.5)
 
 
 def test_rhythm_of_hand_made_beats():

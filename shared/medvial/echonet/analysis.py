@@ -87,15 +87,6 @@ class Analysis:
         return _mean([value for value in values if value is not None])
 
 
-def beat_options(config: Config) -> BeatOptions:
-    """How the model's configuration wants beats to be found."""
-    return BeatOptions(
-        smoothing_s=config.beat_smoothing_s,
-        min_distance_s=config.beat_min_distance_s,
-        prominence=config.beat_prominence,
-    )
-
-
 def analyse(
     frames: NDArray[np.uint8],
     times_s: NDArray[np.float64],
@@ -123,7 +114,7 @@ def analyse(
     masks = segment_masks(frames, networks, learned, progress)
     area = masks.sum(axis=(1, 2)).astype(np.float64)
     fps = frame_rate(times_s)
-    beats = find_beats(area, times_s, beat_options(networks.config)) if len(frames) > 1 else []
+    beats = find_beats(area, times_s, BeatOptions.of(networks.config)) if len(frames) > 1 else []
     starts = [centred_clip_start(b.es, fps, networks.config, len(frames)) for b in beats]
     from_beats = any(beat.es_seen for beat in beats)
     wanted = starts if from_beats else _spread_starts(len(frames), fps, networks.config)

@@ -91,6 +91,16 @@ class Config:
                 "Expected clip_frames and frame_period of at least 1 and frame_interval_s of at "
                 f"least 0, got {self.clip_frames}, {self.frame_period}, {self.frame_interval_s}."
             )
+        if not (
+            self.beat_smoothing_s >= 0
+            and self.beat_min_distance_s > 0
+            and 0 < self.beat_prominence < 1
+        ):
+            raise InputError(
+                "Expected beat_smoothing_s of at least 0, beat_min_distance_s above 0 and "
+                f"beat_prominence between 0 and 1, got {self.beat_smoothing_s}, "
+                f"{self.beat_min_distance_s}, {self.beat_prominence}."
+            )
         self._check_size()
 
     def _check_size(self) -> None:

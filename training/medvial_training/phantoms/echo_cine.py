@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
-from medvial_training.phantoms.echo_anatomy import inside, move, sample_build, to_heart, tracing
+from medvial_training.phantoms.echo_anatomy import (
+    Build,
+    Motion,
+    inside,
+    move,
+    sample_build,
+    to_heart,
+    tracing,
+)
 from medvial_training.phantoms.echo_heart import Heart, Rhythm, beat, sample_fps, sample_heart
 from medvial_training.phantoms.echo_scan import Scanner, Settings, pixel_positions
 from medvial_training.phantoms.echo_tissue import Levels
@@ -88,15 +96,6 @@ def make_cine(
     Raises:
         InputError: The size is below 64, or the heart is none that can be drawn.
     """
-    if (
-        min(height, width) < 64
-        or (frames is not None and frames < 1)
-        or not 5 <= (fps or 50) <= 300
-    ):
-        raise InputError(
-            "Expected a cine of at least 64 x 64 pixels, 1 frame and 5 to 300 frames a second, got "
-            f"{width} x {height} (width x height), {frames} frames, {fps} frames a second."
-        )
     _check(height, width, frames, fps)
     rng = np.random.default_rng(seed)
     heart = sample_heart(
@@ -120,10 +119,7 @@ def make_cine(
     )
     images = np.zeros(masks.shape, np.uint8)
     if draw:
-        levels, settings = Levels.sample(rng), Settings.sample(rng)
-        scanner = Scanner(build, motion, levels, settings, (height, width), spacing, rng)
-        for k in range(len(times)):
-            images[k] = scanner.frame(k)
+        _draw(images, build, motion, spacing, rng)
     ed, es = (_frames(events, fps, len(times)) for events in (course.ed_s, course.es_s))
     traced = _traced(course.volumes_ml, ed, es)
     centre = np.array([(width - 1) / 2, -0.5])
@@ -135,12 +131,28 @@ def make_cine(
 
 
 def _check(height: int, width: int, frames: int | None, fps: float | None) -> None:
-    if min(height, width) < MIN_SIDE or (frames or 1) < 1 or not 5 <= (fps or 50) <= 300:
+    too_few = frames is not None and frames < 1
+    if min(height, width) < MIN_SIDE or too_few or not 5 <= (fps or 50) <= 300:
         raise InputError(
             f"Expected a cine of at least {MIN_SIDE} x {MIN_SIDE} pixels, 1 frame and 5 to 300 "
             f"frames a second, got {width} x {height} (width x height), {frames} frames, {fps} "
             "frames a second."
         )
+
+
+def _draw(
+    images: NDArray[np.uint8],
+    build: Build,
+    motion: Motion,
+    spacing_cm: float,
+    rng: np.random.Generator,
+) -> None:
+    """Fill the frames (T, H, W)."""
+    _, height, width = images.shape
+    levels, settings = Levels.sample(rng), Settings.sample(rng)
+    scanner = Scanner(build, motion, levels, settings, (height, width), spacing_cm, rng)
+    for k, image in enumerate(images):
+        image[:] = scanner.frame(k)
 
 
 def _frame_count(heart: Heart, fps: float, mean_frames: int, rng: np.random.Generator) -> int:

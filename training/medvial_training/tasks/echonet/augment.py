@@ -87,7 +87,7 @@ def _inverse_affine(count: int, settings: Augmentation) -> Tensor:
 def _change_intensity(frames: Tensor, settings: Augmentation) -> Tensor:
     """(N, T, H, W), 0 to 1."""
     count, _, height, width = frames.shape
-    dark = frames > 0.02  # black stays black: it is outside the sector
+    lit = frames > 0.02  # black stays black: it is outside the sector
 
     def per_sample(values: Tensor) -> Tensor:
         return values.view(count, 1, 1, 1).to(frames.device)
@@ -100,7 +100,7 @@ def _change_intensity(frames: Tensor, settings: Augmentation) -> Tensor:
     shadow = _shadow(count, height, width, settings).to(frames.device)
     noise = per_sample(torch.rand(count) * settings.noise) * torch.randn_like(frames)
     changed = frames.clamp(0, 1) ** gamma * contrast * attenuation * shadow + brightness + noise
-    return torch.where(dark, changed, frames).clamp(0, 1)
+    return torch.where(lit, changed, frames).clamp(0, 1)
 
 
 def _shadow(count: int, height: int, width: int, settings: Augmentation) -> Tensor:

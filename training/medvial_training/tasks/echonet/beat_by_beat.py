@@ -190,8 +190,9 @@ def analyse(
         seed: Seed of the draws for the error by number of beats.
 
     Returns:
-        `one_clip`, `all_clips`, `beat_by_beat` (each as `script_scores`), and `error_by_beats`:
-        the median error by number of beats.
+        `one_clip`, `all_clips`, `beat_by_beat` (each as `script_scores`; `all_clips` is None where
+        the predictions lack clips, as step 3 leaves them by default), and `error_by_beats`: the
+        median error by number of beats.
     """
     clips = read_predictions(predictions)
     beats = match_beats(read_size(size), clips, rules)
@@ -205,6 +206,8 @@ def analyse(
         name: script_scores(dict(zip(table["Filename"], table["EF"], strict=True)), truth)
         for name, table in means.items()
     }
+    if not _has_all_clips(clips):
+        result["all_clips"] = None
     curve = error_by_beats(beats, truth, seed=seed)
     result["error_by_beats"] = curve.groupby("beats")["mae"].median().to_dict()
     for name, scores in result.items():
@@ -250,10 +253,16 @@ def read_truth(path: Path) -> dict[str, float]:
     Raises:
         InputError: It is missing, or lacks the columns FileName (or Filename) and EF.
     """
-    table = _read_csv(path).rename(columns=str.lower)
+    table = _read_csv(path, dtype=str).rename(columns=str.lower)
     if not {"filename", "ef"} <= set(table):
         raise InputError(f"Expected the columns FileName and EF in {path}, got {list(table)}.")
     return dict(zip(_stems(table["filename"]), table["ef"].astype(float), strict=True))
+
+
+def _has_all_clips(predictions: pd.DataFrame) -> bool:
+    """Whether every file has a clip at each frame up to its last start."""
+    starts = predictions.groupby("Filename")["Frame"]
+    return bool((starts.nunique() == starts.max() + 1).all())
 
 
 def _drawn_error(
