@@ -219,7 +219,7 @@ def test_an_image_lies_where_its_input_does(tmp_path, suffix):
     image.SetDirection(sum(TILTED, ()))
     SimpleITK.WriteImage(image, str(tmp_path / f"in{suffix}"))
     read = SimpleITK.ReadImage(str(tmp_path / f"in{suffix}"))
-    likes = {"a-mask": tmp_path / f"in{suffix}"}
+    likes = {"a-mask": tmp_path}
     with CaseOutputs(tmp_path / "output", [MASK], likes) as case:
         mask = SimpleITK.Cast(read > 0, SimpleITK.sitkUInt8)
         SimpleITK.WriteImage(mask, str(case.file("a-mask")), True)
@@ -243,7 +243,7 @@ def test_an_image_that_lies_elsewhere_is_refused(tmp_path, change, message):
     other = replace(GEOMETRY, **change)
     with (  # noqa: PT012
         pytest.raises(InputError, match=f"Expected images/mask to have {message}"),
-        CaseOutputs(tmp_path / "output", [mask], {"a-mask": tmp_path / "in.mha"}) as case,
+        CaseOutputs(tmp_path / "output", [mask], {"a-mask": tmp_path}) as case,
     ):
         write(case.file("a-mask"), stack(shape=(other.size_xyz[2], 5, 7)), other)
         case.publish()
@@ -316,7 +316,7 @@ def test_files_are_what_their_kind_says(tmp_path, kind, suffix, right, wrong):
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "{", "\ufeff1", '"a"'])
 def test_json_written_as_a_file_is_checked_too(tmp_path, text):
     with refused(tmp_path, r"numbers/a\.json", NUMBER) as case:
-        case.file("a-number").write_text(text)
+        case.file("a-number").write_text(text, encoding="utf-8")
 
 
 def test_wrong_slugs_and_kinds_are_programming_errors(tmp_path):

@@ -155,10 +155,15 @@ def _simple(name: str) -> str:
 
 
 def _write_sockets(path: Path, inputs: Sequence[SocketPlan], outputs: Sequence[SocketPlan]) -> None:
+    reference = _reference(inputs)
+    one_file = reference if reference and reference.kind != DICOM_IMAGE_SET else None
+    like = {"like": one_file.slug} if one_file else {}
     interface = {
         "inputs": [_entry(socket) for socket in inputs],
         "outputs": [
-            _entry(socket) | ({"segments": [1]} if socket.kind == SEGMENTATION else {})
+            _entry(socket)
+            | ({"segments": [1]} if socket.kind == SEGMENTATION else {})
+            | (like if socket.is_image else {})
             for socket in outputs
         ],
     }
@@ -204,7 +209,8 @@ def _write_sources(
         (folder / name).write_text(text, encoding="utf-8")
 
     reference = _reference(inputs)
-    described = [_with_example(socket, reference) for socket in outputs]
+    variable = reference.variable if reference else None
+    described = [_with_example(socket, variable) for socket in outputs]
     write(
         "process.py",
         "process.py",
@@ -236,10 +242,10 @@ def _imports(inputs: Sequence[SocketPlan], outputs: Sequence[SocketPlan]) -> dic
     return {"standard_imports": standard, "medvial_imports": own}
 
 
-def _reference(inputs: Sequence[SocketPlan]) -> str | None:
+def _reference(inputs: Sequence[SocketPlan]) -> SocketPlan | None:
     """The input image, of one value a pixel, that image outputs are made of."""
     scalar = ("Image", SEGMENTATION, "Heat Map", DICOM_IMAGE_SET)
-    return next((s.variable for s in inputs if s.kind in scalar), None)
+    return next((s for s in inputs if s.kind in scalar), None)
 
 
 def _with_example(socket: SocketPlan, reference: str | None) -> SocketPlan:

@@ -80,7 +80,7 @@ class Algorithm(ABC):
         remove_outputs(self.output_path, declared)
         self.interface: Interface = select_interface(self.interfaces, self.input_path)
         outputs = self.interface.outputs
-        likes = {s.slug: path for s in outputs if s.like and (path := self.image_for(s.like))}
+        likes = {s.slug: path for s in outputs if s.like and (path := self.input_for(s.like))}
         with CaseOutputs(self.output_path, outputs, likes) as self._outputs:
             self.process_cases()
             self.save()

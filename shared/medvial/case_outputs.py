@@ -36,7 +36,8 @@ class CaseOutputs:
         Args:
             folder: Usually /output.
             sockets: The outputs that the case has to have.
-            likes: By the slug of an image output, the image whose geometry it has to have.
+            likes: By the slug of an image output, the folder of the input whose geometry it has
+                to have.
         """
         self.folder = folder
         self._likes = likes or {}

@@ -31,7 +31,7 @@ def check_output(socket: Socket, path: Path, like: Path | None = None) -> None:
     Args:
         socket: What it should be.
         path: The file, or the folder of an image.
-        like: The image whose geometry it should have; None if that is not asked for.
+        like: The folder of the input image whose geometry it should have, if that is asked for.
 
     Raises:
         InputError: It is not what its kind, schema or segments say, or lies elsewhere.
@@ -40,7 +40,7 @@ def check_output(socket: Socket, path: Path, like: Path | None = None) -> None:
         image = only_image(path, socket.relative_path)
         _check_image(socket, image)
         if like is not None:
-            _check_geometry(socket, read_geometry(image), read_geometry(like))
+            _check_geometry(socket, read_geometry(image), read_geometry(only_image(like)))
     elif socket.kind_info.is_json:
         validate(socket, _read_strictly(socket, path))
     else:
