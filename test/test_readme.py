@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medvial_training.tasks import TASKS
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("algorithms/*/README.md")])
 STEP = re.compile(r"python (training/step\w+\.py)([^\n#`]*)")
@@ -44,20 +46,32 @@ def test_every_script_named_exists(path):
         assert (ROOT / script).is_file(), script
 
 
-@pytest.mark.slow  # starts PyTorch four times
+@pytest.mark.slow  # starts PyTorch for every step and task
 def test_every_option_of_a_step_is_in_its_help():
-    commands = sorted({c for path in PAGES for c in STEP.findall(path.read_text())})
-    scripts = sorted({script for script, _ in commands})
-    assert len(scripts) == 4
+    commands = {c for path in PAGES for c in STEP.findall(joined_lines(path))}
+    programs = sorted({(script, task_of(arguments)) for script, arguments in commands})
+    assert len({script for script, _ in programs}) == 4
     with ThreadPoolExecutor(2) as pool:
-        helps = dict(zip(scripts, pool.map(help_of, scripts), strict=True))
+        helps = dict(zip(programs, pool.map(help_of, programs), strict=True))
     for script, arguments in commands:
+        shown = helps[script, task_of(arguments)]
         for option in re.findall(r"(--[\w.-]+)", arguments):
-            assert re.search(rf"^\s+{re.escape(option)}\b", helps[script], re.M), (script, option)
+            assert re.search(rf"^\s+{re.escape(option)}\b", shown, re.M), (script, option)
 
 
-def help_of(script):
-    command = [sys.executable, str(ROOT / script), "cldetection", "--help"]
+def joined_lines(path):
+    return path.read_text().replace("\\\n", " ")
+
+
+def task_of(arguments):
+    """The task that a step is called with; the first one if none is named."""
+    words = arguments.split()
+    return words[0] if words and words[0] in TASKS else TASKS[0]
+
+
+def help_of(program):
+    script, task = program
+    command = [sys.executable, str(ROOT / script), task, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return result.stdout
 
