@@ -104,6 +104,20 @@ def test_without_a_split_patients_stay_together(tmp_path):
     assert sum(map(len, sides)) == len(set.union(*sides)) == 6
 
 
+def test_a_rate_that_is_not_the_files_is_told(tmp_path, caplog):
+    source = write_echonet(tmp_path / "raw", count=4)
+    edit(
+        source / "FileList.csv",
+        lambda rows: [[*r[:6], [25, 50.3, "", 50][n], *r[7:]] for n, r in enumerate(rows)],
+    )
+    with caplog.at_level("WARNING"):
+        tables = run(source, tmp_path / "out")
+    assert "1 video(s) list another FPS than their files have, 0X0000 (25, its file 50)" in (
+        caplog.text
+    )
+    assert list(tables["videos"]["fps"]) == pytest.approx([25, 50.3, 50, 50])
+
+
 def test_a_copy_on_another_side_is_left_out_by_name(tmp_path):
     source = write_echonet(tmp_path / "raw")
     copied = np.clip(make_frames(3)[2:] * 0.9 + 5, 0, 255).astype(np.uint8)  # 3 is for the test
@@ -128,6 +142,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
         return [*kept, *trace("elsewhere.avi", 0, 9)]
 
     edit(source / "VolumeTracings.csv", tracings)
+    write_avi(source / "Videos" / "0X0010.avi", make_frames(10, 12))
     edit(source / "FileList.csv", lambda rows: [*rows, rows[7], [*rows[8][:1], 12, *rows[8][2:]]])
     tables = run(source, tmp_path / "out")
     rejected = tables["rejected"].groupby("video")["reason"].apply("; ".join)
@@ -141,6 +156,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
         "0X0006": "frame 5: traced beside the largest and the smallest",
         "0X0007": "listed twice, in rows 9 and 14, alike",
         "0X0008": "listed twice, in rows 10 and 15, with another ef; neither is used",
+        "0X0010": "20 frames are listed, the file has 12; used as it is",
         "elsewhere": "not listed in FileList.csv",
     }.items():
         assert pd.Series([rejected[video]]).str.contains(text, regex=True).all(), rejected[video]

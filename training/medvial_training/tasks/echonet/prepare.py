@@ -24,9 +24,10 @@ from medvial_training.tasks.echonet.frame_store import (
     check_space,
     mean_and_std,
 )
-from medvial_training.tasks.echonet.masks import MASKS, TRACES, traced_frames, write_masks
+from medvial_training.tasks.echonet.masks import MASKS, TRACES, write_masks
 from medvial_training.tasks.echonet.sources import RawData, RawVideo
 from medvial_training.tasks.echonet.tables import write_csv
+from medvial_training.tasks.echonet.usable import usable_videos
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +152,7 @@ def _finish(
 ) -> None:
     """Masks, groups, splits and tables, from the videos that were read."""
     rejected = list(raw.rejected)
-    rejected += [(r.name, r.reason) for r in store.records.values() if r.reason]
-    readable = [v for v in raw.videos if not store.records[v.name].reason]
-    traces = {v.name: traced_frames(v, store, rejected) for v in readable}
-    videos = [v for v in readable if traces[v.name] or math.isfinite(v.ef)]
+    videos, traces = usable_videos(raw.videos, store, rejected)
     if not videos:
         why = f" The first reason: {rejected[0][0]}: {rejected[0][1]}." if rejected else ""
         raise InputError(f"Expected videos to use in {about['source']}, got none.{why}")

@@ -25,7 +25,7 @@ def read_clip(path: Path, config: Config) -> Clip:
     return Clip(
         frames,
         to_network=_matrix(geometry.to_network),
-        fps=info.fps if info.fps_known else math.nan,
+        fps=info.fps,
         spacing_mm=math.nan if geometry.spacing_mm is None else geometry.spacing_mm[0],
     )
 

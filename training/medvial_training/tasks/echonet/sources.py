@@ -23,7 +23,7 @@ class Clip:
     to_network: NDArray[np.float64] | None = None
     """(2, 3) from (x, y) in pixels of the file to pixels of the networks; None changes nothing."""
     fps: float = math.nan
-    """Of the file, where it says one."""
+    """As the container takes it: of the file, or its default where the file says nothing."""
     spacing_mm: float = math.nan
     """Size of a network pixel, in millimetres."""
 
