@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import tarfile
+import textwrap
 
 import pytest
 from archives import APP, BASE, MANIFEST, METHOD, digest, tar, write_image, write_model
@@ -10,6 +13,7 @@ from archives import APP, BASE, MANIFEST, METHOD, digest, tar, write_image, writ
 from medvial.errors import InputError
 from medvial_rehearsal.archive import image_gates, layer, stream
 from medvial_rehearsal.archive.image_gates import ImageContext, check_image
+from medvial_rehearsal.archive.ledger import read_ledger
 from medvial_rehearsal.archive.model_gates import ModelContext, check_model
 from medvial_rehearsal.check import check
 from medvial_rehearsal.gates import Status
@@ -206,6 +210,22 @@ def test_failure_15_uploaded_before(tmp_path):
     assert first["uploaded"]
     assert second["uploaded"] is None
     assert second["revision"] == "abc1234"
+
+
+def test_exports_at_the_same_time_are_all_written_down(tmp_path):
+    program = """
+        import sys
+        from pathlib import Path
+        from medvial_rehearsal.archive.ledger import Export, record
+
+        for number in range(50):
+            name = f"{sys.argv[2]}-{number}"
+            record(Path(sys.argv[1]), Export(name, "t", "a", "s", "t", "r", "2026"))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "sub" / "l.json")]
+    running = [subprocess.Popen([*command, name]) for name in "abcd"]
+    assert [process.wait(timeout=60) for process in running] == [0] * 4
+    assert len(read_ledger(tmp_path / "sub" / "l.json")) == 200
 
 
 def test_a_broken_ledger_is_told(tmp_path):

@@ -124,11 +124,19 @@ def test_what_cannot_be_compared_gives_2(run, expected, output, message):
     assert message in text
 
 
+def test_a_folder_that_is_not_there_is_told(tmp_path, capsys):
+    (tmp_path / "expected.json").write_text('{"a.json": 1}')
+    assert main([str(tmp_path / "expected.json"), str(tmp_path / "none")]) == 2
+    assert "Expected the output folder of a run, found none at" in capsys.readouterr().err
+
+
 def test_tolerances_are_read_by_file(run, tmp_path):
     path = tmp_path / "tolerances.json"
     path.write_text('{"a.json": {"x": 3}}')
     assert run({"a.json": {"x": 1.0}}, {"a.json": '{"x": 3.5}'}, "--tolerances", path)[0] == 0
-    for wrong in ('{"other.json": {}}', '{"a.json": 3}', "[]"):
+    values = ('"3"', "null", "[3]", "-1", "NaN", "true", '{"mm": "3"}')
+    wrong_values = [f'{{"a.json": {{"x": {value}}}}}' for value in values]
+    for wrong in ('{"other.json": {}}', '{"a.json": 3}', "[]", *wrong_values):
         path.write_text(wrong)
         code, text = run({"a.json": {"x": 1.0}}, {}, "--tolerances", path)
         assert code == 2

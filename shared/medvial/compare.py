@@ -87,8 +87,10 @@ def compare_folder(
         Every difference by path; a file too many or too few is one too.
 
     Raises:
-        InputError: An output cannot be read.
+        InputError: There is no such folder, or an output cannot be read.
     """
+    if not folder.is_dir():
+        raise InputError(f"Expected the output folder of a run, found none at {folder}.")
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     result: dict[str, list[Difference]] = {}
     for name in sorted(names | set(expected)):
@@ -124,11 +126,11 @@ def read_tolerances(
         InputError: The file is not of that form, or names a file that is no output.
     """
     by_file = read_json(path) if path else {}
-    well_formed = isinstance(by_file, dict) and all(isinstance(v, dict) for v in by_file.values())
+    well_formed = isinstance(by_file, dict) and all(map(_are_tolerances, by_file.values()))
     if not well_formed or set(by_file) - set(names):
         raise InputError(
-            f"Expected an object of tolerances by key for some of {sorted(names)} in {path}, got "
-            f"{_short(by_file)}."
+            f"Expected an object of tolerances by key for some of {sorted(names)} in {path}, each a "
+            f"number from 0 on or an object of such by unit, got {_short(by_file)}."
         )
     return {name: Tolerances(default, by_file.get(name, {})) for name in names}
 
@@ -225,6 +227,14 @@ def _label(index: int, item: Any) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _are_tolerances(by_key: Any) -> bool:
+    """Whether it is an object of distances, or of objects of them by unit."""
+    if not isinstance(by_key, dict):
+        return False
+    values = [v.values() if isinstance(v, dict) else [v] for v in by_key.values()]
+    return all(_is_number(v) and v >= 0 for each in values for v in each)
 
 
 def _is_number(value: Any) -> bool:

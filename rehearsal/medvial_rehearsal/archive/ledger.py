@@ -4,7 +4,11 @@ The platform refuses an image that was uploaded before, by anyone. It does not t
 every export is written down here; `medvial check IMAGE.tar.gz --uploaded` marks one as uploaded.
 """
 
+import contextlib
 import dataclasses
+import fcntl
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,9 +63,25 @@ def record(path: Path, export: Export) -> None:
     Raises:
         InputError: The ledger cannot be read or written.
     """
-    exports = read_ledger(path)
-    before = exports.get(export.image_id)
-    if before and before.uploaded and not export.uploaded:
-        export = dataclasses.replace(export, uploaded=before.uploaded)
-    exports[export.image_id] = export
-    write_json(path, {"exports": [dataclasses.asdict(e) for e in exports.values()]})
+    with _alone(path):
+        exports = read_ledger(path)
+        before = exports.get(export.image_id)
+        if before and before.uploaded and not export.uploaded:
+            export = dataclasses.replace(export, uploaded=before.uploaded)
+        exports[export.image_id] = export
+        write_json(path, {"exports": [dataclasses.asdict(e) for e in exports.values()]})
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes, which may export other tasks, from writing the ledger meanwhile."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"Expected to write {path}, got: {error.strerror}.") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -53,6 +53,8 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m medvial_rehearsal.archive.pack MODEL_FOLDER MODEL.tar.gz")
     try:
         pack_model(Path(sys.argv[1]), Path(sys.argv[2]))
     except InputError as error:
