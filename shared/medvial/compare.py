@@ -129,8 +129,8 @@ def read_tolerances(
     well_formed = isinstance(by_file, dict) and all(map(_are_tolerances, by_file.values()))
     if not well_formed or set(by_file) - set(names):
         raise InputError(
-            f"Expected an object of tolerances by key for some of {sorted(names)} in {path}, each a "
-            f"number from 0 on or an object of such by unit, got {_short(by_file)}."
+            f"Expected an object of tolerances by key for some of {sorted(names)} in {path}, each "
+            f"a number from 0 on or an object of such by unit, got {_short(by_file)}."
         )
     return {name: Tolerances(default, by_file.get(name, {})) for name in names}
 
