@@ -17,7 +17,7 @@ from medvial.echonet.postprocess import Learned
 from medvial.errors import InputError
 from medvial.models import Manifest, ModelFolder
 from medvial_training.metrics import Bootstrap
-from medvial_training.tasks.echonet import beat_by_beat
+from medvial_training.tasks.echonet import beat_by_beat, report
 from medvial_training.tasks.echonet import evaluate as step
 from medvial_training.tasks.echonet.evaluate import evaluate, evaluate_networks
 from medvial_training.tasks.echonet.overlay_video import Film, pictures, still
@@ -34,6 +34,7 @@ CONFIG = Config(
 )
 MANIFEST = Manifest("echonet", {}, {"x.onnx": "0"}, {"data": {"description": "discs"}})
 FEW = Bootstrap(resamples=20)
+PNG = b"\x89PNG"
 
 
 def film(count, radius):
@@ -227,6 +228,24 @@ def test_phantoms_are_called_so(tested, caplog):
     assert "PHANTOM DATA – says nothing about clinical accuracy" in html
     assert "None of these numbers says anything about accuracy on patients" in html
     assert "http" not in html.replace("http://www.w3.org", "")  # one file, no network
+
+
+def test_every_figure_says_phantom_and_films_show_what_was_seen(data, tmp_path):
+    titles, films = [], []
+    with (
+        mock.patch.object(report, "figure_png", lambda f: titles.append(f.get_suptitle()) or PNG),
+        mock.patch.object(report, "write_still", lambda path, film: path.write_bytes(PNG)),
+        mock.patch.object(report, "write_video", lambda path, film: films.append(film) or path),
+    ):
+        (tmp_path / "overlays").mkdir()
+        run(data, tmp_path, overlays=3)
+    assert titles == ["Phantoms: says nothing about clinical accuracy"] * 4
+    beats = pd.read_csv(tmp_path / "beats.csv")
+    for film_ in films:
+        own = beats[beats["video"] == film_.title]
+        assert film_.end_diastoles == own.loc[own["ed_seen"], "ed_frame"].tolist()
+        assert film_.end_systoles == own.loc[own["es_seen"], "es_frame"].tolist()
+    assert not beats["ed_seen"].all()  # all films begin at end-diastole
 
 
 def test_metrics_file_is_what_is_returned(tested):

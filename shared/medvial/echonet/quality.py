@@ -93,8 +93,8 @@ def _not_found(analysis: Analysis) -> Flag | None:
         return None
     return Flag(
         "left-ventricle-not-found",
-        f"a left ventricle was found in {share:.0%} of the frames, fewer than {MIN_FOUND:.0%}: "
-        "this may be no apical four-chamber view",
+        f"a left ventricle was found in {share:.0%} of the frames, not in more than "
+        f"{MIN_FOUND:.0%}: this may be no apical four-chamber view",
     )
 
 

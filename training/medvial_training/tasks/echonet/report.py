@@ -21,6 +21,7 @@ from medvial_training.tasks.echonet.recordings import Recordings
 from medvial_training.tasks.echonet.scores import METHODS, EjectionFractions, overlaps
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+PHANTOM = "Phantoms: says nothing about clinical accuracy"
 SHORT = {
     "result": "mean over the beats (the container’s)",
     "one_clip": "one clip, at the start",
@@ -64,6 +65,8 @@ def write_pictures(out: Path, tested: Tested, *, overlays: int, progress: bool) 
     cases = [_draw_case(out / "overlays", tested, case) for case in bar]
     drawn: dict[str, dict[str, Any]] = {}
     for name, figure in draw_figures(tested).items():
+        if tested.metrics["phantom"]:
+            figure.suptitle(PHANTOM, fontsize=8, color=figures.WARN)
         content = figure_png(figure)
         write_bytes(out / "figures" / f"{name}.png", content)
         drawn[name] = {"uri": image_uri(content), "width_px": round(96 * figure.get_figwidth())}
@@ -144,8 +147,8 @@ def _film(tested: Tested, index: int) -> Film:
         frames=tested.recordings.frames(recording),
         masks=masks,
         fps=frame_rate(recording),
-        end_diastoles=[beat.ed for beat in beats],
-        end_systoles=[beat.es for beat in beats],
+        end_diastoles=[beat.ed for beat in beats if beat.ed_seen],
+        end_systoles=[beat.es for beat in beats if beat.es_seen],
         traced={t.frame: tested.recordings.mask(t) for t in recording.traces},
         traced_phases={t.frame: t.phase for t in recording.traces},
     )

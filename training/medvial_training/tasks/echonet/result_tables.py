@@ -96,7 +96,10 @@ def video_rows(measured: list[Measured], ef: EjectionFractions) -> list[dict[str
 
 
 def beat_rows(measured: list[Measured]) -> list[dict[str, Any]]:
-    """One row a beat: its frames from 0 and times, and its EF by clip and by masks, percent."""
+    """One row a beat: its frames from 0 and times, and its EF by clip and by masks, percent.
+
+    `es_seen` beats make the video's result; those with both ends seen its EF by masks.
+    """
     rows = []
     for m in measured:
         for number, result in enumerate(m.analysis.beats if m.analysis else [], start=1):
@@ -109,7 +112,8 @@ def beat_rows(measured: list[Measured]) -> list[dict[str, Any]]:
                     "es_frame": result.beat.es,
                     "ed_s": round(result.beat.ed / rate, 4),
                     "es_s": round(result.beat.es / rate, 4),
-                    "complete": result.beat.complete,
+                    "ed_seen": result.beat.ed_seen,
+                    "es_seen": result.beat.es_seen,
                     "clip_start": result.clip_start,
                     "ef": result.ejection_fraction,
                     "ef_masks": result.ejection_fraction_from_masks,

@@ -54,6 +54,8 @@ def write_model(run: Path, config: Config, data: Path, valid: Recordings, choice
             _check_config(run / name / "settings.json", config)
             shutil.copyfile(weights, part / weights.name)
     training = provenance(data) | {"videos": _counts(data)}
+    if training["data"].get("phantom"):
+        log.info("Phantoms: the scores that follow say nothing about clinical accuracy.")
     learned = Learned()
     _seal(part, config, learned, training, {})
     networks = EchoNetworks.load(ModelFolder.open(part, task=TASK))
