@@ -41,6 +41,17 @@ def test_video_of_any_form(tmp_path, name, codec, pix_fmt, tolerance):
         assert cine.info.notes == ()
 
 
+@pytest.mark.parametrize(("name", "codec", "pix_fmt", "tolerance"), FORMS)
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_every_nth_frame(tmp_path, name, codec, pix_fmt, tolerance, step):
+    frames = moving(12)
+    path = write_video(tmp_path / name, frames, codec=codec, pix_fmt=pix_fmt)
+    times, got = zip(*open_cine(path).every(step), strict=True)
+    assert times == pytest.approx(np.arange(12)[::step] / 25)
+    inside = np.abs(np.stack(got).astype(int) - frames[::step])[:, 2:12, 2:12]
+    assert inside.max() <= tolerance
+
+
 def test_grey_video_is_grey(tmp_path):
     frames = moving(channels=1)
     path = write_video(tmp_path / "a.mkv", frames, pix_fmt="gray")

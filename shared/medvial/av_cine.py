@@ -32,7 +32,7 @@ _FORMATS = (
 )
 _FORMATS += ",mxf,dv,rm"
 _THREADS = 2  # of one frame's slices: a thread a frame would keep as many frames
-_INTRA = ("mjpeg", "rawvideo", "ffv1", "huffyuv", "png", "ljpeg", "jpeg2000", "prores", "dvvideo")
+_INTRA = ("mjpeg", "rawvideo", "huffyuv", "png", "ljpeg", "jpeg2000", "prores", "dvvideo")
 _ASPECT_TOLERANCE, _MAX_ASPECT = 0.01, 4.0  # of a pixel's width by its height
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 

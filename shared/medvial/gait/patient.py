@@ -17,22 +17,19 @@ _LEAST_OVERLAP = 0.2  # of a box given by the user with a person's
 
 
 def join(tracks: list[Track]) -> list[Track]:
-    """Join tracks of the same person who was out of sight for a while, longest gap last."""
-    joined = sorted((track for track in tracks if track.sightings), key=lambda each: each.start_s)
-    while True:
-        gaps = [
-            (later.start_s - earlier.end_s, i, j)
-            for i, earlier in enumerate(joined)
-            for j, later in enumerate(joined)
-            if _follows(earlier, later)
-        ]
-        if not gaps:
-            return joined
-        _, i, j = min(gaps)
-        merged = Track([*joined[i].sightings, *joined[j].sightings])
-        joined = [each for k, each in enumerate(joined) if k not in (i, j)]
-        joined.append(merged)
-        joined.sort(key=lambda each: each.start_s)
+    """Tracks in the order of time, those of one person who was out of sight for a while joined."""
+    joined: list[Track] = []
+    for later in sorted((each for each in tracks if each.sightings), key=lambda each: each.start_s):
+        earlier = max(
+            (each for each in joined if _follows(each, later)),
+            key=lambda each: each.end_s,
+            default=None,
+        )
+        if earlier is None:
+            joined.append(Track(list(later.sightings)))
+        else:
+            earlier.sightings.extend(later.sightings)
+    return joined
 
 
 def people(tracks: list[Track]) -> list[Track]:

@@ -98,12 +98,20 @@ def sampled(cine: Cine, hz: float) -> Iterator[tuple[float, Image]]:
 
     A video of fewer frames a second, or a stretch of it, gives all it has.
     """
-    step = max(1, int(cine.info.fps / (2 * hz)))
+    step = _step(frame_times(cine), hz)
     due, tolerance = 0.0, 0.5 * step / cine.info.fps
     for time_s, frame in cine.every(step):
         if time_s >= due - tolerance:
             due = max(due + 1 / hz, time_s + 0.5 / hz)
             yield time_s, colour(frame)
+
+
+def _step(times_s: tuple[float, ...], hz: float) -> int:
+    """Every how manieth frame has to be seen for `hz` a second, in its slow stretches too."""
+    if len(times_s) < 2:
+        return 1
+    slow_s = float(np.percentile(np.diff(times_s), 99))
+    return max(1, int(0.5 / (hz * slow_s) + 1e-6))
 
 
 def colour(frame: Image) -> Image:
