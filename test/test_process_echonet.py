@@ -219,6 +219,20 @@ def test_colour_doppler_is_flagged(stubbed):
     assert min(map(dice, SimpleITK.GetArrayFromImage(masks) > 0, film.masks)) > 0.9
 
 
+def test_a_model_that_has_seen_phantoms_only_says_so(container):
+    container.write_stack(make_film(40).frames)
+    _, _, report = container.run()
+    assert report["model"]["trained_on_phantoms"] is True
+    assert "mean nothing for patients" in report["model"]["warning"]
+    container.algorithm.predictor.trained_on = {"phantom": False, "description": "CAMUS"}
+    _, _, report = container.run()
+    assert report["model"] == {
+        "trained_on": "CAMUS",
+        "trained_on_phantoms": False,
+        "warning": None,
+    }
+
+
 # --- what forms a cine may have ---
 
 

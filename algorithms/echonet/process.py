@@ -29,9 +29,11 @@ class EjectionFraction(Algorithm):
     def save(self) -> None:
         """The number, the masks in the geometry of the input, and the report."""
         study = self.study
-        report = study_report(study, self.predictor.learned)
+        report = study_report(study, self.predictor.learned, self.predictor.trained_on)
         value = report["ejection_fraction"]["value_percent"]
         log.info("Ejection fraction %.1f %%; %s", value, flag_line(study.flags))
+        if warning := report["model"]["warning"]:
+            log.info("Note: %s", warning)
         self.write_output("ejection-fraction", value)
         self.write_output("echocardiogram-report", report)
         with self.image_output("left-ventricle-segmentation", study.info.geometry) as image:

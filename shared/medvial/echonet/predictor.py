@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class Predictor:
         folder = ModelFolder.open(model_folder, task=TASK)
         self.config: Config = folder.config(Config)
         self.learned = Learned.from_dict(folder.read_json(POSTPROCESS))
+        self.trained_on: dict[str, Any] = folder.manifest.training.get("data") or {}
         self.networks = EchoNetworks.load(folder)
         missing = [
             name

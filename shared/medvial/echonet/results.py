@@ -1,6 +1,6 @@
 """The report of a cine: everything that was measured, and what was not and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,23 @@ from medvial.echonet.quality import UNUSABLE, Flag, found_share
 from medvial.echonet.volumes import Disks
 
 VOLUME_METHODS = {"method_of_disks": "volume", "area_length": "area_length"}
+PHANTOM_MODEL = "the model was trained on drawn phantoms: its results mean nothing for patients"
 SINGLE_PLANE = "one plane only: the guideline's volumes are of two"
 
 
-def study_report(study: Study, learned: Learned) -> dict[str, Any]:
+def study_report(
+    study: Study, learned: Learned, trained_on: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """JSON-ready report of a cine; units are in the names.
 
     Frames are counted from 1 as the file's, so that frame n is slice n of the segmentation.
 
     A value that could not be measured is null, and `not_possible` says why.
+
+    Args:
+        study: The cine.
+        learned: The model's; says what its interval covers.
+        trained_on: What the model's manifest says of its training data.
     """
     analysis = study.analysis
     return {
@@ -37,6 +45,7 @@ def study_report(study: Study, learned: Learned) -> dict[str, Any]:
             "flags": [flag.as_dict() for flag in study.flags],
         },
         "not_possible": _not_possible(study),
+        "model": _model(trained_on or {}),
         "video": _video(study),
     }
 
@@ -142,6 +151,16 @@ def _not_possible(study: Study) -> list[dict[str, str]]:
     if analysis.interval is None:
         note("interval of the ejection fraction", "the model was validated on too few videos")
     return missing
+
+
+def _model(trained_on: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model has seen: a reader of the report may know no more of it."""
+    phantoms = bool(trained_on.get("phantom"))
+    return {
+        "trained_on": trained_on.get("description") or "not stated",
+        "trained_on_phantoms": phantoms,
+        "warning": PHANTOM_MODEL if phantoms else None,
+    }
 
 
 def _video(study: Study) -> dict[str, Any]:
