@@ -257,6 +257,7 @@ def test_no_label_means_exec(tmp_path):
         ("root/.netrc", b"", ".netrc"),
         ("root/.aws/credentials", b"", ".aws/credentials"),
         ("opt/app/server.crt", KEY, "a private key"),
+        ("opt/app/old.key", KEY.replace(b"-\n", b"-\r\nProc-Type: 4,E\r\n\r\n"), "a private key"),
         ("etc/pip.conf", b"index-url = https://me:pass@host/simple", "a password in a URL"),
         ("opt/app/a.py", b"T = 'ghp_" + b"a1" * 18 + b"'", "a GitHub token"),
         ("opt/app/a.txt", b"AKIAABCDEFGHIJKLMNOP", "an AWS key"),
@@ -274,6 +275,8 @@ def test_what_only_looks_like_a_secret_passes(tmp_path):
     files = {
         "opt/app/.gitignore": b"x",
         "opt/app/keys.py": b'KEY = "-----BEGIN RSA PRIVATE KEY-----"\nURL = "https://{u}:{p}@h"\n',
+        # Takes a regular expression with two ways through it for ever.
+        "opt/app/no.key": KEY[:32] + (b"a: " + b" " * 60 + b"\n") * 99 + b"!",
         "opt/venv/site-packages/docs.txt": b"AKIAABCDEFGHIJKLMNOP",
         "etc/ssl/certs/a.pem": b"-----BEGIN CERTIFICATE-----\n" + b"MIIEowIBAAKCAQEA" * 4,
     }

@@ -11,7 +11,7 @@ _SECRET_NAMES = re.compile(
 )
 # A literal of a private key in a program's source has no body of base64 lines: it does not match.
 _PRIVATE_KEY = re.compile(
-    rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\s+([\w-]+: .*\s+)*[A-Za-z0-9+/=]{20}", re.MULTILINE
+    rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\s+([\w-]+: .*\n)*\s*[A-Za-z0-9+/=]{20}", re.MULTILINE
 )
 _TOKENS = {
     "a GitHub token": re.compile(rb"\b(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),

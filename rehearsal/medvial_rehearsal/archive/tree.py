@@ -105,8 +105,9 @@ class Tree:
                 self._remove_below(folder)
             elif name.startswith(_WHITEOUT):
                 hidden = f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/")
-                self._entries.pop(hidden, None)
-                self._remove_below(hidden)
+                before = self._entries.pop(hidden, None)
+                if before is None or before.kind == "folder":  # a look at every entry there is
+                    self._remove_below(hidden)
         for entry in layer.entries:
             if entry.path and not entry.path.rpartition("/")[2].startswith(_WHITEOUT):
                 self._add(entry)
