@@ -1,6 +1,6 @@
 """Which of the people in a clip of keypoints is the patient, followed from frame to frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ __all__ = ["Patient", "select_patient"]
 
 MAX_JUMP = 0.25  # of a body's diagonal: the same person, from the last frame it was seen in
 MEMORY_S = 10.0  # for how long somebody who is out of sight is waited for
+MAX_STEP_S = 0.2  # between frames, that a velocity is taken from and carried on over
+NEW_VELOCITY = 0.3  # weight of the last step in it
 MAX_SHARED = 0.25  # of the joints of the smaller of two parts of one person
 MIN_COMMON = 3  # joints that two poses share, to be compared
 MOTION_WEIGHT = 4.0  # a thigh that rises by 20 degrees counts as much as the trunk's whole length
@@ -55,6 +57,14 @@ class _Person:
     last_s: float
     poses: dict[int, Keypoints]
     """(25, 3) in each frame in which they were found, by its index."""
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    """(x, y) of the body in pixels per s: tells two people apart who cross."""
+
+    def expected(self, now_s: float) -> Keypoints:
+        """(25, 3) where they should be now."""
+        pose = self.last.copy()
+        pose[:, :2] += self.velocity * min(now_s - self.last_s, MAX_STEP_S)
+        return pose
 
     def fits(self, index: int, pose: Keypoints) -> bool:
         """Whether a frame has next to nothing yet of this person that the pose has, too.
@@ -71,8 +81,17 @@ class _Person:
         taken = self.poses.get(index, np.zeros_like(pose))
         merged = np.where(pose[:, 2:] >= taken[:, 2:], pose, taken)
         self.poses[index] = merged
+        if now_s > self.last_s:
+            self.velocity = self._new_velocity(merged, now_s - self.last_s)
         self.last = np.where(merged[:, 2:] > 0, merged, self.last)
         self.last_s = now_s
+
+    def _new_velocity(self, pose: Keypoints, step_s: float) -> NDArray[np.float64]:
+        both = (pose[:, 2] > 0) & (self.last[:, 2] > 0)
+        if step_s > MAX_STEP_S or not both.any():
+            return np.zeros(2)
+        step = np.median(pose[both, :2] - self.last[both, :2], axis=0)
+        return (1 - NEW_VELOCITY) * self.velocity + NEW_VELOCITY * step / step_s
 
     def points(self, count: int) -> Keypoints:
         """(count, 25, 3), missing in frames in which they were not found."""
@@ -85,9 +104,9 @@ class _Person:
 def select_patient(people: People) -> Patient:
     """Follow everybody, then take who moves their legs, is large, and is seen well and long.
 
-    From frame to frame, people are paired greedily by the median distance of the joints that both
-    poses have, up to a quarter of the body's diagonal; parts of one person are joined. Of those
-    followed, the patient has the highest
+    From frame to frame, people are paired greedily by the median distance of the joints of a pose
+    from where they were and the body went, up to a quarter of its diagonal; parts of one person
+    are joined. Of those followed, the patient has the highest
 
         share of frames x mean confidence of the legs x (trunk + 4 x range of a knee's height)
 
@@ -169,7 +188,7 @@ def _follow(points: Keypoints, times_s: NDArray[np.float64]) -> list[_Person]:
             (distance, number, place)
             for number, person in enumerate(recent)
             for place in present
-            if (distance := pose_distance(person.last, poses[place])) <= MAX_JUMP
+            if (distance := pose_distance(person.expected(now), poses[place])) <= MAX_JUMP
         )
         taken: set[int] = set()
         for _, number, place in pairs:
