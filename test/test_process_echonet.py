@@ -271,6 +271,15 @@ def test_a_portrait_is_not_stretched(stubbed):
     assert min(map(dice, SimpleITK.GetArrayFromImage(masks) > 0, truth)) > 0.95
 
 
+def test_the_pages_of_a_tiff_are_frames(stubbed):
+    film = make_film(60, fps=30.0)
+    assert cv2.imwritemulti(str(stubbed.place(STACK.with_suffix(".tif"))), list(film.frames))
+    _, masks, report = stubbed.run()
+    assert flags(report) == {"frame-rate-unknown"}
+    assert masks.GetSize() == (WIDTH, HEIGHT, 60)
+    assert report["volumes"] is None
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_handful_of_frames_gives_masks_and_says_that_it_is_short(stubbed, count):
     film = make_film(count)
