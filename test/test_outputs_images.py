@@ -253,8 +253,10 @@ def test_an_image_that_lies_elsewhere_is_refused(tmp_path, change, message):
 def test_a_segmentation_is_uint8(tmp_path):
     with refused(tmp_path, "Expected the Segmentation a-mask as uint8, got float32", MASK) as case:
         case.image("a-mask", GEOMETRY, np.float32)
-    with refused(tmp_path, "as uint8, got int16", MASK) as case:
+    with refused(tmp_path, "as uint8, got int16: the", MASK) as case:
         write(case.file("a-mask"), stack(np.int16))
+    with refused(tmp_path, "got uint8 of 3 channels: the platform", MASK) as case:
+        write(case.file("a-mask"), stack(shape=(3, 5, 7, 3)), channels=3)
 
 
 def test_one_image_a_socket(tmp_path):
@@ -262,6 +264,12 @@ def test_one_image_a_socket(tmp_path):
     with refused(tmp_path, message, MASK) as case:
         fill(case)
         write(case.file("a-mask").with_name("b.mha"), stack())
+    for other in (".b.mha", "b.mhd"):
+        with refused(tmp_path, rf"got \['{other}'\] beside output\.mha", MASK) as case:
+            fill(case)
+            write(case.file("a-mask").with_name("c.mha"), stack()).rename(
+                case.file("a-mask").with_name(other)
+            )
     with refused(tmp_path, r"got \['a.nii.gz'\]", MASK) as case:
         case.file("a-mask").with_name("a.nii.gz").write_bytes(b"x")
 

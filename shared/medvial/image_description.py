@@ -27,12 +27,13 @@ def describe_image(path: Path) -> dict[str, Any]:
     Returns:
         `{"image": {...}}` with `size` (x, y, z), `spacing_mm`, `origin_mm`, `direction` (its rows,
         one after the other), `pixel_type`; and `labels`, the count of voxels by value, of an
-        integer image with at most 64 values, else `minimum`, `maximum` and `mean`.
+        integer image with at most 64 values, else `minimum`, `maximum` and `mean`. An image of
+        several values a pixel has `channels`, their number.
 
     Raises:
         InputError: The image cannot be read to its end.
     """
-    geometry, pixel_type, slices = _open(path)
+    geometry, pixel_type, channels, slices = _open(path)
     with closing(slices):
         content = _describe_pixels(slices)
     return {
@@ -46,6 +47,7 @@ def describe_image(path: Path) -> dict[str, Any]:
                 for value in row[: geometry.dimensions]
             ],
             "pixel_type": pixel_type,
+            **({"channels": channels} if channels > 1 else {}),
             **content,
         }
     }
@@ -57,7 +59,7 @@ def read_geometry(path: Path) -> ImageGeometry:
     Raises:
         InputError: It is no image that can be read.
     """
-    geometry, _, slices = _open(path)
+    geometry, _, _, slices = _open(path)
     slices.close()
     return geometry
 
@@ -87,13 +89,14 @@ def _count(image: NDArray[Any], labels: "Counter[int]") -> "Counter[int] | None"
     return labels if len(labels) <= MAX_LABELS else None
 
 
-def _open(path: Path) -> tuple[ImageGeometry, str, Any]:
-    """Geometry, name of the pixel type, and the slices of an image."""
+def _open(path: Path) -> tuple[ImageGeometry, str, int, Any]:
+    """Geometry, name of the pixel type, number of channels, and the slices of an image."""
     if path.suffix.lower() not in STACK_SUFFIXES:
         raise InputError(f"{path}: expected an image as {', '.join(STACK_SUFFIXES)}.")
     if path.suffix.lower() != ".mha":
         stack = open_stack(path)
-        return stack.info.geometry, stack.info.dtype.name, _checked(iter(stack))
+        info = stack.info
+        return info.geometry, info.dtype.name, info.channels, _checked(iter(stack))
     try:
         with path.open("rb") as file:
             header = read_meta_header(file, path, _ELEMENT_TYPES)
@@ -106,7 +109,7 @@ def _open(path: Path) -> tuple[ImageGeometry, str, Any]:
         header.direction,
         header.dimensions,
     )
-    return geometry, header.dtype.name, _meta_slices(path, header)
+    return geometry, header.dtype.name, header.channels, _meta_slices(path, header)
 
 
 def _checked(slices: Iterator[Any]) -> Iterator[NDArray[Any]]:

@@ -22,6 +22,7 @@ _FIRST_BYTES = {
     ".zip": (b"PK\x03\x04", b"PK\x05\x06"),
 }
 _GEOMETRY_TOLERANCE = 1e-6  # ITK's own, of images in the same physical space
+_IMPORTED = (*STACK_SUFFIXES, ".mhd")
 _TEXTS = (".csv", ".newick", ".obj")
 
 
@@ -38,6 +39,7 @@ def check_output(socket: Socket, path: Path, like: Path | None = None) -> None:
     """
     if socket.kind_info.is_image:
         image = only_image(path, socket.relative_path)
+        _check_others(socket, image)
         _check_image(socket, image)
         if like is not None:
             _check_geometry(socket, read_geometry(image), read_geometry(only_image(like)))
@@ -85,6 +87,16 @@ def _check_image(socket: Socket, path: Path) -> None:
         _check_segmentation(socket, found)
 
 
+def _check_others(socket: Socket, image: Path) -> None:
+    """The platform reads every image in the folder, hidden ones too, and wants one."""
+    others = [p.name for p in image.parent.iterdir() if p.suffix.lower() in _IMPORTED]
+    others.remove(image.name)
+    if others:
+        raise InputError(
+            f"Expected one image in {socket.relative_path}, got {others[:5]} beside {image.name}."
+        )
+
+
 def _check_geometry(socket: Socket, got: ImageGeometry, expected: ImageGeometry) -> None:
     axes = expected.dimensions
     for name in ("dimensions", "size_xyz", "spacing_mm", "origin_mm", "direction"):
@@ -100,10 +112,12 @@ def _check_geometry(socket: Socket, got: ImageGeometry, expected: ImageGeometry)
 
 
 def _check_segmentation(socket: Socket, found: dict[str, Any]) -> None:
-    if found["pixel_type"] != "uint8":
+    channels = found.get("channels", 1)
+    if found["pixel_type"] != "uint8" or channels > 1:
+        several = f" of {channels} channels" if channels > 1 else ""
         raise InputError(
             f"Expected the {SEGMENTATION} in {socket.relative_path} as uint8, got "
-            f"{found['pixel_type']}: the platform cannot tell its segments."
+            f"{found['pixel_type']}{several}: the platform cannot tell its segments."
         )
     if "labels" not in found:
         raise InputError(
