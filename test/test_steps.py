@@ -236,7 +236,7 @@ def test_a_users_mistake_is_one_clear_message(number, arguments, message, tmp_pa
 def test_an_unknown_task_is_named(tmp_path):
     result = step(1, task=("gaits",), cwd=tmp_path)
     assert result.returncode == 1
-    assert "expected a task of cldetection, got gaits" in result.stderr
+    assert "expected a task of cldetection, echonet, got gaits" in result.stderr
 
 
 def test_step2_refuses_data_of_another_size(data):

@@ -1,15 +1,16 @@
-"""What happens beside the training steps: logs, checkpoints, averages, seeds."""
+"""What happens beside the training steps: logs, averages, seeds, signals."""
 
 import csv
 import io
 import logging
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from medvial.outputs import write_bytes
@@ -57,23 +58,28 @@ class SeedSteps(Callback):
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Called by Lightning."""
-        step = trainer.global_step * trainer.world_size + trainer.global_rank
+        batches = trainer.accumulate_grad_batches
+        batch_number = trainer.global_step * batches + batch_idx % batches
+        step = batch_number * trainer.world_size + trainer.global_rank
         torch.manual_seed(self.seed * 1_000_003 + step)
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are moved to their place when they are complete.
+class LeaveOnSigterm(Callback):
+    """SIGTERM ends training at once, with exit code 143; the last whole epoch is saved already.
 
-    A process that is killed while it writes one leaves the one before it.
+    Lightning would wait for the end of a batch and exit with 0, and would make the processes of a
+    distributed training wait for one another.
     """
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write beside the place and rename."""
-        part = Path(f"{path}.part")
-        super().save_checkpoint(checkpoint, part, storage_options)
-        part.replace(path)
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Called after Lightning has set its own handlers, which it takes back in the end."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, _frame: Any) -> None:
+    log.info("Terminated; go on with --resume from the last whole epoch.")
+    raise SystemExit(128 + number)
 
 
 class ProgressBar(TQDMProgressBar):

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -66,7 +67,8 @@ def run_command(
 
 def _report(job: Callable[[], Any]) -> int:
     """Run a job; a user's mistake becomes one line on standard error."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    level = logging.WARNING if _is_helper() else logging.INFO
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     try:
         job()
     except InputError as error:
@@ -76,6 +78,11 @@ def _report(job: Callable[[], Any]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _is_helper() -> bool:
+    """Whether torchrun, SLURM or Lightning started this process beside the one that reports."""
+    return any(int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _task_of(arguments: list[str]) -> tuple[str, list[str]]:

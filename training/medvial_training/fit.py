@@ -1,136 +1,64 @@
 """Training by Lightning: what every task shares."""
 
-import json
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import (
-    Callback,
-    LightningDataModule,
-    LightningModule,
-    Trainer,
-)
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    WeightAveraging,
-)
-from lightning.pytorch.loggers import MLFlowLogger
-from torch.utils.data import Sampler
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
 
 from medvial.errors import InputError
-from medvial.outputs import read_json, write_json
 from medvial_training.callbacks import (
     EpochLog,
+    LeaveOnSigterm,
     ProgressBar,
     SeedSteps,
-    WholeCheckpoints,
     moving_average,
 )
+from medvial_training.checkpoints import (
+    PatientStopping,
+    WholeCheckpoints,
+    checkpoint_callbacks,
+    open_folder,
+)
+from medvial_training.distributed import (
+    GlobalBatch,
+    SameBuffers,
+    is_main,
+    layout,
+    plugins_of,
+    restarted,
+    strategy_of,
+)
+from medvial_training.fit_args import FitArgs
+from medvial_training.loaders import (
+    EpochSampler,
+    FirstEpoch,
+    default_workers,
+    training_loader,
+    validation_loader,
+)
+from medvial_training.optimize import TrainedModule
+from medvial_training.settings import compare_settings, keep_settings
+from medvial_training.tracking import make_loggers, note_best
+
+__all__ = [
+    "EpochSampler",
+    "FitArgs",
+    "TrainedModule",
+    "default_workers",
+    "fit_module",
+    "training_loader",
+    "validation_loader",
+]
 
 log = logging.getLogger(__name__)
 
-FREE_ON_RESUME = (  # what does not change the result; tasks with two networks have two of each
-    "fit.patience",
-    "fit.workers",
-    "fit.mlflow",
-    "fit.tracking_uri",
-    "fit.progress",
-)
-
-
-@dataclass(frozen=True)
-class FitArgs:
-    """How to train; the same for every task."""
-
-    max_epochs: int = 80
-    """Epochs at most; the learning rate falls to zero over them."""
-
-    patience: int = 25
-    """Epochs without a better validation score before training stops."""
-
-    batch_size: int = 4
-    """Samples per step and device."""
-
-    learning_rate: float = 2e-3
-    """Highest learning rate of the one-cycle schedule (AdamW)."""
-
-    weight_decay: float = 1e-2
-    """Decoupled weight decay of AdamW."""
-
-    ema_decay: float = 0.998
-    """Decay per step of the moving average of the weights, which is what is validated and kept;
-    0 keeps the last weights instead."""
-
-    gradient_clip: float = 5.0
-    """Largest norm of the gradient; 0 does not clip."""
-
-    validate_every: int = 1
-    """Epochs between validations."""
-
-    seed: int = 1
-    """Seed of initial weights, sample order and augmentation."""
-
-    workers: int | None = None
-    """Processes that load samples; none on the CPU, up to 8 beside a GPU when not given."""
-
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device to train on."""
-
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """Arithmetic of training; auto takes bfloat16 where the device computes in it, half precision
-    on an older GPU, else single."""
-
-    mlflow: bool = True
-    """Track parameters and metrics with MLflow."""
-
-    tracking_uri: str | None = None
-    """MLflow server or store; the database file mlruns/mlflow.db when not given."""
-
-    progress: bool | None = None
-    """Show a progress bar, instead of one line per validation; on a terminal when not given."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot train."""
-        for name in ("max_epochs", "patience", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"Expected ema_decay from 0 to below 1, got {self.ema_decay}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"Expected a learning_rate above 0, got {self.learning_rate}.")
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) in an order that depends on seed and epoch only.
-
-    The sample's own random numbers follow from the same pair, so that a resumed run sees what the
-    uninterrupted one would have seen.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Any:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.size, generator=generator).tolist()
-        return iter([(self.epoch, index) for index in order])
-
 
 def fit_module(
-    module: LightningModule,
+    module: TrainedModule,
     data: LightningDataModule,
     args: FitArgs,
     run: Path,
@@ -152,18 +80,59 @@ def fit_module(
         task: Name of the MLflow experiment.
         monitor: Metric that early stopping and the best checkpoint go by.
         mode: Whether a small or a large value of it is good.
-        resume: Go on from checkpoints/last.ckpt.
+        resume: Go on from checkpoints/last.ckpt; so does a training that torchrun or SLURM started
+            again.
         parameters: The options of the run, kept in settings.json and noted by MLflow.
 
     Returns:
         Path of the best checkpoint.
 
     Raises:
-        InputError: There is nothing to resume, other options to resume with, or something to
-            overwrite.
+        InputError: There is nothing to resume, other options to resume with, something to
+            overwrite, or no place to write to.
     """
-    checkpoints = run / "checkpoints"
-    last = checkpoints / "last.ckpt"
+    last = run / "checkpoints" / "last.ckpt"
+    resume = _check_run(run, last, resume)
+    devices, nodes = layout(args)
+    _open_run(run, module, args, parameters, resume=resume)
+    best, further = checkpoint_callbacks(args, last.parent, monitor, mode)
+    loggers = make_loggers(args, run, task, parameters)
+    if args.compile:
+        module.net.compile()  # type: ignore[no-untyped-call]
+    trainer = Trainer(
+        default_root_dir=run,
+        max_epochs=args.max_epochs,
+        accelerator=args.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy_of(args, devices * nodes),
+        sync_batchnorm=args.sync_batchnorm,
+        precision=_precision(args),
+        accumulate_grad_batches=args.accumulate,
+        gradient_clip_val=args.gradient_clip or None,
+        check_val_every_n_epoch=args.validate_every,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        logger=loggers or False,
+        enable_progress_bar=_progress(args) and is_main(),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        plugins=[WholeCheckpoints(), *plugins_of()],
+        callbacks=[
+            GlobalBatch(args.batch_size * args.accumulate * devices * nodes),
+            best,
+            *_callbacks(args, run, monitor, mode, tracked=bool(loggers)),
+            *further,
+        ],
+    )
+    trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+    return _finish(trainer, best, run, monitor)
+
+
+def _check_run(run: Path, last: Path, resume: bool) -> bool:
+    """Whether to go on from the last checkpoint."""
+    if restarted():
+        return last.is_file()
     if resume and not last.is_file():
         raise InputError(f"Expected {last} to resume from, got no such file. Leave out --resume.")
     if not resume and last.is_file():
@@ -171,86 +140,51 @@ def fit_module(
             f"Expected a new run folder, got {run} with checkpoints of an earlier run. Go on with "
             "--resume, choose another --run, or delete the folder."
         )
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    _keep_settings(run / "settings.json", parameters, resume=resume)
-    best = ModelCheckpoint(
-        checkpoints, "best", monitor=monitor, mode=mode, enable_version_counter=False
-    )
-    trainer = Trainer(
-        default_root_dir=run,
-        max_epochs=args.max_epochs,
-        accelerator=args.accelerator,
-        devices=1,
-        precision=_precision(args),
-        gradient_clip_val=args.gradient_clip or None,
-        check_val_every_n_epoch=args.validate_every,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        logger=_logger(args, run, task, parameters),
-        enable_progress_bar=_progress(args),
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        plugins=[WholeCheckpoints()],
-        # The best one first: the last one's file then knows of it, and a resumed run as well.
-        callbacks=[best, *_callbacks(args, run, monitor, mode)],
-    )
-    trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
-    if not Path(best.best_model_path).is_file():
+    return resume
+
+
+def _open_run(
+    run: Path, module: TrainedModule, args: FitArgs, parameters: dict[str, Any], *, resume: bool
+) -> None:
+    if resume:
+        compare_settings(run / "settings.json", parameters)
+    if not is_main():
+        return
+    numbered = args.keep if args.save_every else 0
+    open_folder(run / "checkpoints", module.net, resume=resume, numbered=numbered)
+    if not resume:
+        keep_settings(run / "settings.json", parameters)
+
+
+def _finish(trainer: Trainer, best: ModelCheckpoint, run: Path, monitor: str) -> Path:
+    trainer.strategy.barrier("best checkpoint")
+    path = Path(best.best_model_path)
+    if not path.is_file():
         raise InputError(f"Training ended before its first validation; no model is in {run}.")
     log.info("Best %s: %.4f", monitor, float(best.best_model_score or float("nan")))
-    return Path(best.best_model_path)
-
-
-def _keep_settings(path: Path, parameters: dict[str, Any], *, resume: bool) -> None:
-    """Note the run's options, in the form that --config reads; or compare them on resuming."""
-    options = json.loads(json.dumps(parameters))  # tuples as JSON has them
-    if not resume:
-        write_json(path, options)
-        return
-    before, now = _flat(read_json(path)), _flat(options)
-    changed = [
-        f"{name} {before.get(name)} there, {now.get(name)} here"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and not name.endswith(FREE_ON_RESUME)
-    ]
-    if changed:
-        raise InputError(
-            f"Expected to resume with the options of {path}, got {'; '.join(changed)}. "
-            f"Give them by --config {path}."
-        )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted name."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        result |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return result
+    note_best(trainer.loggers, path)
+    return path
 
 
 def _callbacks(
-    args: FitArgs, run: Path, monitor: str, mode: Literal["min", "max"]
+    args: FitArgs, run: Path, monitor: str, mode: Literal["min", "max"], *, tracked: bool
 ) -> list[Callback]:
+    patience = max(1, args.patience // args.validate_every)
     callbacks: list[Callback] = [
-        EarlyStopping(monitor, mode=mode, patience=_validations(args), check_finite=True),
-        ModelCheckpoint(
-            run / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
+        FirstEpoch(),
+        SameBuffers(),
+        PatientStopping(monitor, mode=mode, patience=patience, check_finite=True),
         EpochLog(run / "log.csv"),
         SeedSteps(args.seed),
+        LeaveOnSigterm(),
     ]
-    if args.mlflow:
+    if tracked:
         callbacks.append(LearningRateMonitor("epoch"))
-    if _progress(args):
+    if _progress(args) and is_main():
         callbacks.append(ProgressBar(refresh_rate=5))
     if args.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=moving_average(args.ema_decay)))
     return callbacks
-
-
-def _validations(args: FitArgs) -> int:
-    return max(1, args.patience // args.validate_every)
 
 
 def _progress(args: FitArgs) -> bool:
@@ -266,29 +200,3 @@ def _precision(args: FitArgs) -> Any:
         )
     native = getattr(torch._C._cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16-mixed" if native() else "32-true"
-
-
-def _logger(args: FitArgs, run: Path, task: str, parameters: dict[str, Any]) -> Any:
-    if not args.mlflow:
-        return False
-    store = Path("mlruns").absolute()
-    uri = args.tracking_uri
-    if uri is None:
-        store.mkdir(exist_ok=True)
-        uri = f"sqlite:///{store / 'mlflow.db'}"
-    logger = MLFlowLogger(
-        experiment_name=task,
-        run_name=run.name,
-        tracking_uri=uri,
-        artifact_location=None if args.tracking_uri else (store / "artifacts").as_uri(),
-    )
-    logger.log_hyperparams(parameters)
-    return logger
-
-
-def default_workers(args: FitArgs) -> int:
-    """Loader processes: as given, else none on the CPU, whose cores the network needs."""
-    if args.workers is not None:
-        return args.workers
-    gpu = args.accelerator != "cpu" and torch.cuda.is_available()
-    return min(8, torch.get_num_threads()) if gpu else 0

@@ -18,7 +18,7 @@ from medvial.cldetection.preprocess import Geometry, to_tensor
 from medvial.errors import InputError
 from medvial.models import config_from_dict
 from medvial.outputs import read_json
-from medvial_training.fit import EpochSampler, FitArgs, default_workers
+from medvial_training.fit import FitArgs, training_loader, validation_loader
 from medvial_training.splits import load_splits
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 
@@ -217,21 +217,8 @@ class FilmData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random versions of the training films, in random order."""
         films = Films(self.samples["train"], self.config, self.augmentation, self.fit_args.seed)
-        sampler = EpochSampler(len(films), self.fit_args.seed)
-        whole = len(films) >= self.fit_args.batch_size
-        return self._loader(films, sampler=sampler, drop_last=whole)
+        return training_loader(films, self.fit_args)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The validation films as they are."""
-        return self._loader(Films(self.samples["valid"], self.config))
-
-    def _loader(self, films: Films, **options: Any) -> DataLoader[dict[str, Any]]:
-        workers = default_workers(self.fit_args)
-        return DataLoader(
-            films,
-            batch_size=self.fit_args.batch_size,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **options,
-        )
+        return validation_loader(Films(self.samples["valid"], self.config), self.fit_args)

@@ -1,35 +1,33 @@
 """Training of the landmark networks."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics import MeanMetric
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.decode import decode
 from medvial.cldetection.model import build_model
-from medvial_training.fit import FitArgs
+from medvial_training.fit import FitArgs, TrainedModule
 
 
-class LandmarkModule(LightningModule):
-    """A heatmap network, its loss, its optimizer and its validation in millimetres."""
+class LandmarkModule(TrainedModule):
+    """A heatmap network, its loss and its validation in millimetres."""
 
     monitor = "valid/mre_mm"
     mode = "min"
 
     def __init__(self, config: Config, fit: FitArgs) -> None:
-        super().__init__()
-        self.config, self.fit_args = config, fit
-        self.net = build_model(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = build_model(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(net, fit)
+        self.config = config
         self.error_mm, self.within_2mm = MeanMetric(), MeanMetric()
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         """The loss of one batch."""
         loss = self._loss(batch)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        count = len(batch["image"])
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=count, sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
@@ -43,19 +41,6 @@ class LandmarkModule(LightningModule):
         self.within_2mm.update((known < 2.0).float())
         self.log("valid/mre_mm", self.error_mm, prog_bar=True, on_epoch=True)
         self.log("valid/sdr_2mm", self.within_2mm, prog_bar=True, on_epoch=True)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle learning rate (Smith and Topin, 2018)."""
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(),
-            lr=self.fit_args.learning_rate,
-            weight_decay=self.fit_args.weight_decay,
-        )
-        steps = max(2, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.fit_args.learning_rate, steps, pct_start=0.15
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def _forward(self, images: Tensor) -> Tensor:
         heatmaps: Tensor = self.net(images.contiguous(memory_format=torch.channels_last))

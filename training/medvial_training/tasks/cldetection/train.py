@@ -17,6 +17,7 @@ from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
 from medvial.outputs import replace_folder, write_json
+from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs, fit_module
 from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.augment import Augmentation
@@ -80,6 +81,8 @@ def train(
             "augment": dataclasses.asdict(augment),
         },
     )
+    if not is_main():
+        return
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state)
     folder = write_model(run / "model", module.net, model, films.samples, data)

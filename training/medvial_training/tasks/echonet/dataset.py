@@ -15,7 +15,7 @@ from medvial.echonet.config import Config
 from medvial.errors import InputError
 from medvial.models import config_from_dict
 from medvial.outputs import read_json
-from medvial_training.fit import EpochSampler, FitArgs, default_workers
+from medvial_training.fit import FitArgs, training_loader, validation_loader
 from medvial_training.splits import load_splits
 from medvial_training.tasks.echonet.recordings import Recording, Recordings, Trace
 
@@ -161,22 +161,8 @@ class EchoData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training samples, in random order."""
-        size = len(self.train)  # type: ignore[arg-type]
-        sampler = EpochSampler(size, self.fit_args.seed)
-        whole = size >= self.fit_args.batch_size
-        return self._loader(self.train, sampler=sampler, drop_last=whole)
+        return training_loader(self.train, self.fit_args)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation samples, always the same."""
-        return self._loader(self.valid)
-
-    def _loader(self, samples: Dataset[Sample], **options: Any) -> DataLoader[Sample]:
-        workers = default_workers(self.fit_args)
-        return DataLoader(
-            samples,
-            batch_size=self.fit_args.batch_size,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **options,
-        )
+        return validation_loader(self.valid, self.fit_args)

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from medvial.echonet.config import Config
 from medvial.echonet.model import build_ejection_fraction, build_segmentation, final_layer
-from medvial_training.fit import FitArgs
+from medvial_training.fit import FitArgs, TrainedModule
 from medvial_training.tasks.echonet.augment import Augmentation, augment
 from medvial_training.tasks.echonet.choices import EfLoss, SegmentationLoss
 from medvial_training.tasks.echonet.dataset import normalise
@@ -22,29 +22,29 @@ EF_BIN = 2.0  # points; bins of the density of ejection fractions
 EF_SMOOTHING = 3.0  # bins; standard deviation of its smoothing
 
 
-class _Module(LightningModule):
-    """One network with AdamW and a one-cycle learning rate (Smith and Topin, 2018)."""
+class Overlap(Metric):
+    """Pixels that two masks share, and that they have, of all frames of a phase."""
 
-    def __init__(
-        self, net: torch.nn.Module, config: Config, fit: FitArgs, changes: Augmentation
-    ) -> None:
+    sums: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
-        self.net, self.config, self.fit_args, self.changes = net, config, fit, changes
+        zeros = torch.zeros(2, 2, dtype=torch.float64)  # ES, ED x shared, areas
+        self.add_state("sums", zeros, dist_reduce_fx="sum")
 
-    def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle learning rate."""
-        fit = self.fit_args
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=fit.learning_rate, weight_decay=fit.weight_decay
-        )
-        steps = max(2, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, fit.learning_rate, steps, pct_start=0.15
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+    def update(self, predicted: Tensor, truth: Tensor, large: Tensor) -> None:
+        """Add masks (N, 1, H, W), bool; `large` (N,), True at end diastole."""
+        both = (predicted & truth).sum(dim=(1, 2, 3))
+        areas = predicted.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3))
+        counts = torch.stack([both, areas], dim=1).to(self.sums)
+        self.sums.index_add_(0, large.long(), counts)
+
+    def compute(self) -> Tensor:
+        """(2, 2): ES and ED, shared and areas."""
+        return self.sums
 
 
-class SegmentationModule(_Module):
+class SegmentationModule(TrainedModule):
     """Finds the left ventricle in traced frames; validated by Dice over all their pixels."""
 
     monitor = "valid/dice"
@@ -54,34 +54,28 @@ class SegmentationModule(_Module):
         self, config: Config, fit: FitArgs, changes: Augmentation, loss: SegmentationLoss
     ) -> None:
         net = build_segmentation(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(net, config, fit, changes)
-        self.loss = loss
+        super().__init__(net, fit)
+        self.config, self.changes, self.loss = config, changes, loss
+        self.overlap = Overlap()
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         """The loss of one batch."""
         frames, masks = augment(batch["frame"].float(), batch["mask"].float(), self.changes)
         assert masks is not None
         loss = segmentation_loss(self._logits(frames), masks, self.loss)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(frames))
+        count = len(frames)
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=count, sync_dist=True)
         return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the overlap of the epoch before."""
-        self._sums = torch.zeros(2, 2, dtype=torch.float64)  # ES, ED x intersection, areas
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
         """Add up the overlap of one batch."""
         predicted = self._logits(batch["frame"].float()) > 0
-        truth = batch["mask"].bool()
-        both = (predicted & truth).sum(dim=(1, 2, 3)).cpu()
-        areas = (predicted.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3))).cpu()
-        for large in (0, 1):
-            chosen = batch["large"].cpu() == bool(large)
-            self._sums[large] += torch.stack([both[chosen].sum(), areas[chosen].sum()])
+        self.overlap.update(predicted, batch["mask"].bool(), batch["large"])
 
     def on_validation_epoch_end(self) -> None:
         """Dice over all pixels of all frames, and of each phase."""
-        small, large = self._sums
+        small, large = self.overlap.compute()
+        self.overlap.reset()
         values = {"dice": small + large, "dice_large": large, "dice_small": small}
         for name, (both, areas) in values.items():
             dice = float(2 * both / areas.clamp(min=1))
@@ -113,7 +107,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor, kind: SegmentationLoss) -> 
     return functional.binary_cross_entropy_with_logits(logits, masks) + (1 - dice).mean()
 
 
-class EjectionFractionModule(_Module):
+class EjectionFractionModule(TrainedModule):
     """Reads the ejection fraction off clips; validated by the mean over a video's fixed clips."""
 
     monitor = "valid/mae"
@@ -129,8 +123,9 @@ class EjectionFractionModule(_Module):
         balance: float = 0.0,
     ) -> None:
         """The last layer starts at the mean and in the scale of the training videos' EF."""
-        super().__init__(build_ejection_fraction(config), config, fit, changes)
-        self.loss = loss
+        super().__init__(build_ejection_fraction(config), fit)
+        self.config, self.changes, self.loss = config, changes, loss
+        self.mae, self.rmse = MeanAbsoluteError(), MeanSquaredError(squared=False)
         ef = np.asarray(training_ef, dtype=np.float64)
         self.scale = max(float(ef.std()), 1.0)
         self.weights = torch.from_numpy(ef_weights(ef, balance))
@@ -147,22 +142,17 @@ class EjectionFractionModule(_Module):
         reduce = functional.huber_loss if self.loss == "huber" else functional.mse_loss
         bins = (batch["ef"] / EF_BIN).long().clamp(0, len(self.weights) - 1)
         loss = (reduce(off, zero, reduction="none") * self.weights.to(off)[bins]).mean()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(clips))
+        count = len(clips)
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=count, sync_dist=True)
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the errors of the epoch before."""
-        self._errors: list[Tensor] = []
-
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
-        """The error of each video: of the mean over its clips."""
-        self._errors.append((self.predict_videos(batch) - batch["ef"]).float().cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        """Mean absolute and root mean squared error, in points."""
-        errors = torch.cat(self._errors)
-        self.log("valid/mae", errors.abs().mean(), prog_bar=True)
-        self.log("valid/rmse", errors.square().mean().sqrt())
+        """Mean absolute and root mean squared error of the mean over each video's clips."""
+        predicted = self.predict_videos(batch)
+        self.mae.update(predicted, batch["ef"])
+        self.rmse.update(predicted, batch["ef"])
+        self.log("valid/mae", self.mae, prog_bar=True, on_epoch=True)
+        self.log("valid/rmse", self.rmse, on_epoch=True)
 
     def predict_videos(self, batch: dict[str, Tensor]) -> Tensor:
         """Mean over the clips of each video, (N,) percent."""

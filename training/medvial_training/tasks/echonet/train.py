@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from medvial.echonet.config import Config
 from medvial.echonet.predictor import TASK
 from medvial.errors import InputError
+from medvial_training.distributed import is_main, restarted
 from medvial_training.fit import FitArgs, fit_module
 from medvial_training.tasks.echonet.augment import Augmentation
 from medvial_training.tasks.echonet.choices import Choices
@@ -78,8 +79,9 @@ def train(
         "augment": dataclasses.asdict(augment),
     }
     for name, job in jobs.items():
-        _train_one(name, job, run, common, resume, starts[name])
-    write_model(run, model, data, valid_set, choices)
+        _train_one(name, job, run, common, resume or restarted(), starts[name])
+    if is_main():
+        write_model(run, model, data, valid_set, choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +185,8 @@ def _train_one(
         resume=going_on,
         parameters=common | {f"{name}_fit": dataclasses.asdict(job.fit), f"{name}_weights": start},
     )
+    if not is_main():
+        return
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state)
     part = target.with_name(target.name + ".part")
