@@ -121,7 +121,7 @@ def _tempo(movement: Movement) -> float:
 
 _ITEM = "MDS-UPDRS item 3.8 (Goetz et al., Mov Disord 2008;23:2129-70) rates it; measured here as"
 _OWN = f"{_ITEM} defined"
-_VIDEO = "as video tools for movement disorders report it (taps as cycles of one joint)"
+_VIDEO = "as video tools for movement disorders, VisionMD among them, report it"
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity("taps", "", "rises and falls of the knee in the largest attempt", _VIDEO,
@@ -139,14 +139,14 @@ QUANTITIES: tuple[Quantity, ...] = (
              "valleys before and after", _VIDEO, lambda m: float(np.median(m.amplitudes)), 1),
     Quantity("amplitude_variation", "%", "standard deviation of the amplitudes over their mean",
              _VIDEO, lambda m: _variation(m.amplitudes)),
-    Quantity("rise_speed", "trunk lengths/s", "mean over the taps of the highest speed upwards",
-             _VIDEO, lambda m: float(_rise_speeds(m).mean()), 1),
-    Quantity("fall_speed", "trunk lengths/s", "mean over the taps of the highest speed downwards",
-             _VIDEO, lambda m: float(np.mean([tap.fall_speed for tap in m.taps])), 1),
+    Quantity("rise_speed", "trunk lengths/s", "mean over the taps of the mean speed from a "
+             "fifth to four fifths of the rise", _OWN, lambda m: float(_rise_speeds(m).mean()), 1),
+    Quantity("fall_speed", "trunk lengths/s", "the same of the fall", _OWN,
+             lambda m: float(np.mean([tap.fall_speed for tap in m.taps])), 1),
     Quantity("amplitude_slope", "%/tap", "slope of the amplitudes by least squares, over the "
              "median of the first three", _VIDEO, lambda m: _percent_a_tap(m.amplitudes),
              _MIN_TREND),
-    Quantity("speed_slope", "%/tap", "the same of the highest speeds upwards", _VIDEO,
+    Quantity("speed_slope", "%/tap", "the same of the rise speeds", _VIDEO,
              lambda m: _percent_a_tap(_rise_speeds(m)), _MIN_TREND),
     Quantity("decrement", "%", "loss of amplitude at the last tap against the first, by a plateau "
              "and an even fall fitted by least squares; 0 if it is below the threshold", _OWN,

@@ -20,6 +20,7 @@ _MIN_FRAMES = 5  # in the window of the regression
 _REFERENCES = ("mid_hip", "neck")  # the first that is seen in at least half of the frames
 _MAD_TO_SD = 1.4826  # of a normal distribution
 _MAX_SAMPLES = 10**6
+_SAME_S = 1e-6  # times nearer than this are the same
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,10 @@ def _reference(points: Keypoints, times: Values, options: Options) -> Values:
     else:
         return np.full(len(points), np.nan)
     y = np.interp(times, times[seen], y[seen])
-    starts = np.searchsorted(times, times - options.reference_window_s / 2)
-    ends = np.searchsorted(times, times + options.reference_window_s / 2, side="right")
+    to_ends = np.minimum(times - times[0], times[-1] - times)  # even windows, so that none lags
+    half = np.minimum(options.reference_window_s / 2, to_ends) + _SAME_S
+    starts = np.searchsorted(times, times - half)
+    ends = np.searchsorted(times, times + half)
     return np.array([np.median(y[a:b]) for a, b in zip(starts, ends, strict=True)])
 
 
@@ -211,9 +214,9 @@ def _signal(
 
 def _spikes(times: Values, values: Values, options: Options) -> NDArray[np.bool_]:
     """Which values are far from the median of those around them, at least two."""
-    half = options.window_s / 2 + 1e-9
+    half = options.window_s / 2 + _SAME_S
     starts = np.searchsorted(times, times - half)
-    ends = np.searchsorted(times, times + half, side="right")
+    ends = np.searchsorted(times, times + half)
     found = np.zeros(len(values), bool)
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         others = np.delete(values[start:end], index - start)
@@ -224,11 +227,10 @@ def _spikes(times: Values, values: Values, options: Options) -> NDArray[np.bool_
 
 def _bridged(grid: Values, times: Values, max_gap_s: float) -> NDArray[np.bool_]:
     """Which even times lie between two values that are not too far apart."""
-    after = np.searchsorted(times, grid - 1e-9)
-    inside = (after > 0) | (np.abs(grid - times[0]) < 1e-6)
-    inside &= after < len(times)
-    gap = times[np.clip(after, 0, len(times) - 1)] - times[np.clip(after - 1, 0, len(times) - 1)]
-    return inside & (gap <= max_gap_s + 1e-9)
+    after = np.searchsorted(times, grid - _SAME_S).clip(0, len(times) - 1)
+    before = (np.searchsorted(times, grid + _SAME_S) - 1).clip(0, len(times) - 1)
+    inside = (grid >= times[0] - _SAME_S) & (grid <= times[-1] + _SAME_S)
+    return inside & (times[after] - times[before] <= max_gap_s + _SAME_S)
 
 
 def _with_lines(

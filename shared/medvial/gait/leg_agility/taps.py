@@ -11,6 +11,7 @@ from medvial.gait.leg_agility.options import Options
 from medvial.gait.leg_agility.signals import LegSignal, Values
 
 _COMPLETE = 0.5  # of the rise: what a last tap has to have fallen, to be one
+_LOWER, _UPPER = 0.2, 0.8  # parts of a rise between which its speed is taken
 _LAG_S = 0.15  # of a mirror movement
 
 
@@ -28,9 +29,10 @@ class Tap:
     amplitude: float
     """Height of the peak above the mean of the valleys before and after."""
     rise_speed: float
-    """Highest speed upwards, above 0, in trunk lengths per s."""
+    """Mean speed from a fifth to four fifths of the rise, in trunk lengths per s. Noise raises the
+    highest speed, and smoothing lowers it."""
     fall_speed: float
-    """Highest speed downwards, above 0."""
+    """The same of the fall; above 0."""
     run: int
     """Number of the stretch without gaps that it lies in: between two of them, time is unknown."""
 
@@ -117,20 +119,46 @@ def _taps_of_run(signal: LegSignal, start: int, end: int, number: int, least: fl
 
 def _tap(signal: LegSignal, before: int, peak: int, after: int, number: int) -> Tap:
     height, times = signal.height, signal.times_s
+    up = _flank(times[before : peak + 1], height[before : peak + 1])
+    down = _flank(-times[after : peak - 1 : -1], height[after : peak - 1 : -1])
     rise, fall = height[peak] - height[before], height[peak] - height[after]
-    up, down = height[before : peak + 1], height[peak : after + 1]
-    started = before + int(np.flatnonzero(up <= height[before] + rise / 5)[-1])
-    ended = peak + int(np.flatnonzero(down <= height[after] + fall / 5)[0])
+    part = _UPPER - _LOWER
     return Tap(
-        start_s=float(times[started]),
-        peak_s=float(times[peak]),
-        end_s=float(times[ended]),
+        start_s=up[0],
+        peak_s=_peak_time(times, height, peak),
+        end_s=-down[0],
         height=float(height[peak]),
         amplitude=float((rise + fall) / 2),
-        rise_speed=float(signal.speed[before : peak + 1].max()),
-        fall_speed=float(-signal.speed[peak : after + 1].min()),
+        rise_speed=float(part * rise / (up[1] - up[0])),
+        fall_speed=float(part * fall / (down[1] - down[0])),
         run=number,
     )
+
+
+def _peak_time(times: Values, height: Values, peak: int) -> float:
+    """Of the top of the parabola through a peak and its neighbours, which are both lower."""
+    before, top, after = height[peak - 1 : peak + 2]
+    offset = (before - after) / (2 * (before - 2 * top + after))
+    return float(times[peak] + offset * (times[peak + 1] - times[peak]))
+
+
+def _flank(times: Values, height: Values) -> tuple[float, float]:
+    """When a rise from the first to the last value leaves its lower fifth, reaches its upper one.
+
+    For the last time and then for the first; in time between the samples.
+    """
+    relative = (height - height[0]) / (height[-1] - height[0])
+    left = int(np.flatnonzero(relative <= _LOWER)[-1])
+    reached = left + int(np.flatnonzero(relative[left:] >= _UPPER)[0])
+    return (
+        _between(times[left : left + 2], relative[left : left + 2], _LOWER),
+        _between(times[reached - 1 : reached + 1], relative[reached - 1 : reached + 1], _UPPER),
+    )
+
+
+def _between(times: Values, values: Values, level: float) -> float:
+    """When a straight line between two values passes a level."""
+    return float(times[0] + (times[1] - times[0]) * (level - values[0]) / (values[1] - values[0]))
 
 
 def _mirrors(tap: Tap, other: LegSignal, options: Options) -> bool:
