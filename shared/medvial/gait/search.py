@@ -9,7 +9,7 @@ from medvial.gait.track import Box, Sighting, Track, body_box
 
 LEAST_PRESENCE = 0.6  # of the landmark network, for a sighting to be a person
 _CHANGED = 0.01  # of a region, for the detector to look there again: a person is more of it
-_REGIONS = 1  # the detector looks at on a frame with people in sight; at the others in turn
+_EVERY, _REGIONS = 2, 1  # with people in sight: every second frame, the region most changed
 _FORGET_S = 1.2  # a track that was not seen for so long is over
 _NEAR = 1.0  # by the radius: a person is found again within this distance of where they should be
 _SIZES = (0.6, 1.7)  # the radius, by that of the last sighting
@@ -23,7 +23,7 @@ class Search:
     A person who was seen is looked for where they should be now, by the landmark network (a
     detection by itself is no proof: it takes sun flares for people). The detector looks at the
     whole frame and at tiles of it for others: only where something other than those people has
-    changed, and while somebody is in sight only at `_REGIONS` of a frame, the most changed first.
+    changed, and while somebody is in sight only at the most changed region of every second frame.
 
     Args:
         blazepose: The networks; None only keeps thumbnails.
@@ -48,7 +48,11 @@ class Search:
 
     def _find(self, blazepose: BlazePose, time_s: float, frame: Image) -> None:
         alive = [track for track in self.tracks if time_s - track.end_s <= _FORGET_S]
-        again = [(track, _again(blazepose, track, time_s, frame)) for track in alive]
+        before_s = self.times_s[-2] if len(self.times_s) > 1 else time_s
+        again = [
+            (track, _again(blazepose, track, time_s, frame, lost=track.end_s < before_s))
+            for track in alive
+        ]
         poses = self._one_each(time_s, [(track, pose) for track, pose in again if pose])
         circles = self._detect(blazepose, frame, poses)
         self._newcomers(time_s, _others(blazepose, frame, circles, poses), alive)
@@ -90,18 +94,22 @@ class Search:
         }
         due = [region for region in regions if changes[region] >= _CHANGED]
         due.sort(key=lambda region: -changes[region])
-        due = due[:_REGIONS] if poses and self._searched else due
+        if poses and len(self._searched) == len(regions):
+            due = due[:_REGIONS] if len(self.times_s) % _EVERY == 0 else []
         for region in due:
             self._searched[region] = now
         return blazepose.detect_in(frame, due)
 
 
-def _again(blazepose: BlazePose, track: Track, time_s: float, frame: Image) -> Pose | None:
-    """The person of a track, where they should be by now."""
+def _again(
+    blazepose: BlazePose, track: Track, time_s: float, frame: Image, lost: bool
+) -> Pose | None:
+    """The person of a track, where they should be by now; those lost are to be detected anew."""
     expected = predicted(track, time_s)
-    pose = blazepose.pose(frame, expected)
-    if _is_person(pose, expected, frame):
-        return pose
+    if not lost:
+        pose = blazepose.pose(frame, expected)
+        if _is_person(pose, expected, frame):
+            return pose
     for circle in blazepose.detect_in(frame, _around(expected, frame)):
         if _continues(circle, expected):
             pose = blazepose.pose(frame, circle)
