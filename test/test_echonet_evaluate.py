@@ -47,13 +47,16 @@ def film(count, radius):
     return frames, inside
 
 
-def write_data(folder, videos, phantom=False):
-    """Films (name, frames, masks, ef, fps) as step 1 leaves them, all of them in the test split."""
+def write_data(folder, videos, phantom=False, patient=None):
+    """Films (name, frames, masks, ef, fps) as step 1 leaves them, all of them in the test split.
+
+    Each is of its own patient, or all of `patient`.
+    """
     folder.mkdir()
     np.save(folder / "frames.npy", np.concatenate([v[1] for v in videos]))
     first, rows, traces, masks = 0, [], [], []
     for name, frames, inside, ef, fps in videos:
-        rows.append([name, f"p-{name}", first, len(frames), fps, ef, "", "", ""])
+        rows.append([name, patient or f"p-{name}", first, len(frames), fps, ef, "", "", ""])
         first += len(frames)
         for phase, frame in (("ED", 0), ("ES", min(PERIOD // 2, len(frames) - 1))):
             traces.append([name, frame, phase, len(masks)])
@@ -262,6 +265,30 @@ def test_overlay_plays_at_the_films_own_speed(tested):
             rates[path.stem] = (float(video.streams.video[0].average_rate), video.duration)
     fps = {"long": 50, "middle": 50, "short": 25}
     assert {name: rate for name, (rate, _) in rates.items()} == {n: fps[n] for n in rates}
+
+
+def test_what_was_learned_is_applied_to_every_clip(data, tmp_path):
+    networks = EchoNetworks(CONFIG, sees_bright, says_start)
+    learned = Learned(slope=0.5, intercept=20.0)
+    with mock.patch.object(step, "write_pictures"):
+        evaluate_networks(
+            networks, learned, MANIFEST, data, tmp_path, bootstrap=FEW, all_clips=True
+        )
+    table = pd.read_csv(tmp_path / "test_predictions.csv", names=["video", "start", "ef"])
+    np.testing.assert_allclose(table["ef"], 0.5 * (50 + table["start"] / 10) + 20, atol=1e-3)
+
+
+def test_films_of_one_patient_give_no_interval(tmp_path):
+    """Intervals are over patients: one patient says nothing about others."""
+    videos = [(name, *film(90, radius), 50.0, 50) for name, radius in (("a", 20), ("b", 17))]
+    data = write_data(tmp_path / "data", videos, patient="one")
+    metrics = run(data, tmp_path / "out")
+    assert (metrics["counts"]["videos"], metrics["counts"]["patients"]) == (2, 1)
+    assert metrics["ejection_fraction"]["result"]["mae"]["low"] is None
+    assert metrics["dice"]["pooled"]["overall"]["low"] is None
+    assert metrics["dice"]["per_video"]["overall"]["low"] is None
+    assert metrics["interval"]["coverage"]["low"] is None
+    assert metrics["auc"]["50"]["sensitivity"]["low"] is None
 
 
 def test_one_network_alone_is_tested_alone(data, tmp_path):
