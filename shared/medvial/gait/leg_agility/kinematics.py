@@ -13,6 +13,7 @@ from medvial.gait.leg_agility.signals import LegSignal, Values
 from medvial.gait.leg_agility.taps import Tap, find_taps
 
 _FIRST = 3  # taps whose median is the initial amplitude of a slope
+_POWERS = (0.5, 1.0)  # of the number of taps since its beginning, that a fall goes with
 _MIN_TREND = 4  # taps that a trend needs
 
 
@@ -61,21 +62,25 @@ class Movement:
     def decrement(self) -> tuple[float, int]:
         """Part of the amplitude that is lost at the end, and the last tap before the loss, from 1.
 
-        Least squares of an amplitude that is constant up to that tap and then falls evenly; at
-        least two taps come after it. (0, N) where it does not fall by enough.
+        Least squares of an amplitude that is constant up to that tap and then falls, evenly or
+        faster at first; at least two taps come after it. (0, N) where it does not fall by enough.
         """
         count = len(self.taps)
         if count < _MIN_TREND:
             return 0.0, count
-        fits = [_ramp(self.amplitudes, onset) for onset in range(1, count - 1)]
+        fits = [
+            _fall(self.amplitudes, onset, power)
+            for onset in range(1, count - 1)
+            for power in _POWERS
+        ]
         _, lost, onset = min(fits)
         return (lost, onset) if lost >= self.options.min_decrement else (0.0, count)
 
 
-def _ramp(amplitudes: Values, onset: int) -> tuple[float, float, int]:
-    """Error, part lost and onset of a plateau of `onset` taps with an even fall after it."""
-    slope = np.clip(np.arange(1, len(amplitudes) + 1) - onset, 0, None)
-    basis = np.stack([np.ones(len(amplitudes)), -slope / slope.max()], axis=1)
+def _fall(amplitudes: Values, onset: int, power: float) -> tuple[float, float, int]:
+    """Error, part lost and onset of a plateau of `onset` taps with a fall after it."""
+    since = np.clip(np.arange(1, len(amplitudes) + 1) - onset, 0, None)
+    basis = np.stack([np.ones(len(amplitudes)), -((since / since.max()) ** power)], axis=1)
     (level, loss), *_ = np.linalg.lstsq(basis, amplitudes, rcond=None)
     error = float(((basis @ (level, loss) - amplitudes) ** 2).sum())
     return error, float(loss / level) if level > 0 else 0.0, onset
@@ -149,7 +154,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("speed_slope", "%/tap", "the same of the rise speeds", _VIDEO,
              lambda m: _percent_a_tap(_rise_speeds(m)), _MIN_TREND),
     Quantity("decrement", "%", "loss of amplitude at the last tap against the first, by a plateau "
-             "and an even fall fitted by least squares; 0 if it is below the threshold", _OWN,
+             "and a fall fitted by least squares; 0 if it is below the threshold", _OWN,
              lambda m: 100 * m.decrement[0], _MIN_TREND),
     Quantity("decrement_after", "taps", "taps before the loss begins; all of them if there is "
              "none", _OWN, lambda m: m.decrement[1], _MIN_TREND),

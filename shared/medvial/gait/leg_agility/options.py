@@ -29,7 +29,7 @@ class Options:
     """Least rise and fall of a tap: 2 degrees of the thigh."""
     relative_rise: float = 0.15
     """The same, as a part of the signal's whole range."""
-    noise_rise: float = 5.0
+    noise_rise: float = 6.0
     """The same, in standard deviations of the keypoints' noise."""
     mirror_ratio: float = 2.0
     """A rise is a mirror movement if the other leg rises at the same time by this times as much."""
