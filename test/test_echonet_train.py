@@ -1,6 +1,7 @@
 """Training of echonet: augmentation, losses, what is learned, and tiny real runs."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -196,7 +197,12 @@ def test_a_run_leaves_a_model_of_two_networks(data, config, tmp_path):
     assert {"segmentation.onnx", "ejection_fraction.onnx"} <= set(exported.manifest.files)
     with pytest.raises(InputError, match="Expected a new run folder, got"):
         fit(data, run, config)
-    fit(data, run, config, choices=Choices(coverage=0.6, recalibrate=True), resume=True)
+    fit(data, run, config, choices=Choices(coverage=0.5), resume=True)
+    learned = ModelFolder.open(run / "model", task="echonet").read_json("postprocess.json")
+    assert learned["coverage"] == 0.5
+    longer = dataclasses.replace(FIT, max_epochs=3)
+    with pytest.raises(InputError, match=r"segmentation_fit\.max_epochs 2 there, 3 here"):
+        fit(data, run, config, choices=Choices(coverage=0.6), resume=True, segmentation_fit=longer)
 
 
 def weights_of(run, name):
@@ -234,6 +240,7 @@ def test_training_starts_from_another_model(data, config, tmp_path):
     wider = changed(config, ejection_fraction_widths=(4, 8))
     with pytest.raises(InputError, match="another ejection_fraction_widths than in"):
         fit(data, tmp_path / "first", wider, networks="ejection_fraction")
+    assert not (tmp_path / "first" / "ejection_fraction").exists()  # told before it is trained
     algorithm = tmp_path / "algorithm"
     algorithm.mkdir()
     with pytest.raises(InputError, match=r"algorithm folder with process\.py"):

@@ -9,23 +9,30 @@ import torch
 from lightning.pytorch import seed_everything
 from safetensors.torch import save_file
 
-from medvial.echonet.config import Config
+from medvial.echonet.config import NETWORKS, Config
 from medvial.echonet.predictor import TASK
 from medvial.errors import InputError
+from medvial.outputs import read_json
 from medvial_training.distributed import is_main, restarted
 from medvial_training.fit import FitArgs, fit_module
+from medvial_training.settings import compare_settings
 from medvial_training.tasks.echonet.augment import Augmentation
 from medvial_training.tasks.echonet.choices import Choices
 from medvial_training.tasks.echonet.dataset import Clips, EchoData, TracedFrames, check_prepared
 from medvial_training.tasks.echonet.modules import EjectionFractionModule, SegmentationModule
 from medvial_training.tasks.echonet.recordings import Recordings
 from medvial_training.tasks.echonet.weights import start_from
-from medvial_training.tasks.echonet.write_model import trained_weights, write_model
+from medvial_training.tasks.echonet.write_model import (
+    check_config,
+    trained_weights,
+    write_model,
+)
 
 log = logging.getLogger(__name__)
 
 SEGMENTATION_FIT = FitArgs(batch_size=16, learning_rate=3e-3, ema_decay=0.99)
 EJECTION_FRACTION_FIT = FitArgs(batch_size=8, learning_rate=2e-3, ema_decay=0.99)
+AFTER_TRAINING = ("recalibrate", "coverage")  # choices that a finished network may be given anew
 
 
 def train(
@@ -59,6 +66,11 @@ def train(
     """
     check_prepared(data, model)
     train_set, valid_set = Recordings(data, "train"), Recordings(data, "valid")
+    for name in NETWORKS:
+        if networks not in ("both", name):  # kept beside the one that is trained now
+            check_config(run, name, model)
+    if read_json(data / "source.json").get("phantom"):
+        log.info("These are phantoms: no score says anything about clinical accuracy.")
     jobs: dict[str, _Job] = {}
     if networks != "ejection_fraction":
         jobs["segmentation"] = _segmentation(
@@ -158,7 +170,9 @@ def _train_one(
     """Train one network; its weights come to lie in run/<name>/."""
     folder = run / name
     target = trained_weights(run, name)
+    fit = {f"{name}_fit": dataclasses.asdict(job.fit), f"{name}_weights": start}
     if resume and target.is_file():
+        _check_finished(folder / "settings.json", common | fit)
         log.info("%s is trained already.", name)
         return
     seed_everything(job.fit.seed, workers=True, verbose=False)  # before the weights are drawn
@@ -183,7 +197,7 @@ def _train_one(
         monitor=module.monitor,
         mode=module.mode,
         resume=going_on,
-        parameters=common | {f"{name}_fit": dataclasses.asdict(job.fit), f"{name}_weights": start},
+        parameters=common | fit,
     )
     if not is_main():
         return
@@ -192,3 +206,10 @@ def _train_one(
     part = target.with_name(target.name + ".part")
     save_file({k: v.contiguous() for k, v in module.net.state_dict().items()}, part)
     part.replace(target)
+
+
+def _check_finished(settings: Path, parameters: dict[str, Any]) -> None:
+    """Refuse options that a finished training did not have, but for those that come after it."""
+    before = read_json(settings)["choices"]
+    choices = parameters["choices"] | {name: before[name] for name in AFTER_TRAINING}
+    compare_settings(settings, parameters | {"choices": choices})

@@ -41,9 +41,6 @@ def write_model(run: Path, config: Config, data: Path, valid: Recordings, choice
     """Write run/model: the networks that the run has trained, learned numbers and manifest.
 
     The folder is made beside its place and moved there whole.
-
-    Raises:
-        InputError: A network was trained with another configuration.
     """
     part = run / "model.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -51,7 +48,6 @@ def write_model(run: Path, config: Config, data: Path, valid: Recordings, choice
     for name in NETWORKS:
         weights = trained_weights(run, name)
         if weights.is_file():
-            _check_config(run / name / "settings.json", config)
             shutil.copyfile(weights, part / weights.name)
     training = provenance(data) | {"videos": _counts(data)}
     if training["data"].get("phantom"):
@@ -70,7 +66,15 @@ def write_model(run: Path, config: Config, data: Path, valid: Recordings, choice
     return run / "model"
 
 
-def _check_config(settings: Path, config: Config) -> None:
+def check_config(run: Path, name: str, config: Config) -> None:
+    """Refuse a configuration that is not that of a network that the run has trained.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    if not trained_weights(run, name).is_file():
+        return
+    settings = run / name / "settings.json"
     before, now = read_json(settings)["model"], dataclasses.asdict(config)
     changed = [k for k in now if _as_json(now[k]) != _as_json(before.get(k))]
     if changed:
