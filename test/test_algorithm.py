@@ -50,6 +50,8 @@ PROCESS = """
                 raise InputError("x" * 100_000)
             if self.value == 26:
                 raise RuntimeError("unlucky\\nnumber")
+            if self.value == 30:
+                self.input_for("a-nunber")
             if self.value == 28:
                 raise SystemExit(0)
             if self.value < 0:
@@ -155,6 +157,12 @@ def test_an_exit_in_the_middle_is_no_success(folder):
     result = run(folder)
     assert (result.returncode, result.stderr) == (1, "SystemExit: 0\n")
     assert outputs(folder) == []
+
+
+def test_a_slug_that_no_interface_has_is_a_mistake(folder):
+    give(folder, 15)
+    message = "ValueError: Expected one of the inputs ['a-number', 'an-offset'], got 'a-nunber'\n"
+    assert run(folder).stderr == message
 
 
 def test_ending_a_worker_process_does_not_end_the_program():

@@ -293,6 +293,14 @@ def test_inputs_take_files_by_their_ending(kind, path, expected):
     assert accepts(Socket("a", kind, "a"), Path(path)) == expected
 
 
+def test_a_dicom_file_needs_no_ending(task, tmp_path):
+    (tmp_path / "IM.0001").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "IM.0002").write_bytes(bytes(128) + b"DOCM")
+    assert run("IM.0001") == 0
+    assert report("IM")["series"] == ["IM.0001"]
+    assert run("IM.0002", "--out", "other") == 1
+
+
 def test_progress_is_shown_on_a_terminal_only(task, tmp_path):
     film(tmp_path / "a.mha")
     command = [MEDVIAL, "predict", "reporter", "a.mha", "--overwrite"]

@@ -33,7 +33,7 @@ class CaseInput:
 def accepts(socket: Socket, path: Path) -> bool:
     """Whether a file or folder can be that input."""
     if socket.kind == DICOM_IMAGE_SET:
-        return path.is_dir() or path.suffix.lower() in _DICOM_SUFFIXES
+        return path.is_dir() or path.suffix.lower() in _DICOM_SUFFIXES or _is_dicom(path)
     if path.is_dir():
         return False
     return path.suffix.lower() in _suffixes(socket)
@@ -119,6 +119,14 @@ def lay_out(files: Iterable[tuple[Socket, Path]], folder: Path) -> None:
         }
         entries.append({"socket": described, "interface": described})
     write_json(folder / INPUTS_JSON, entries)
+
+
+def _is_dicom(path: Path) -> bool:
+    """By content, as scanners write files without an ending: DICOM PS3.10, 7.1."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def _suffixes(socket: Socket) -> tuple[str, ...]:

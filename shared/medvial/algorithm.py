@@ -91,7 +91,14 @@ class Algorithm(ABC):
         self.predict()
 
     def input_for(self, slug: str) -> Path | None:
-        """Path of an input of this case; None where the case's interface has no such input."""
+        """Path of an input of this case; None where the case's interface has no such input.
+
+        Raises:
+            ValueError: No interface has it.
+        """
+        known = {s.slug for interface in self.interfaces for s in interface.inputs}
+        if slug not in known:
+            raise ValueError(f"Expected one of the inputs {sorted(known)}, got {slug!r}")
         socket = self.interface.socket(slug)
         return self.input_path / socket.relative_path if socket else None
 
