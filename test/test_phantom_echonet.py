@@ -148,7 +148,7 @@ def test_set_has_the_layout_of_echonet_dynamic(phantom_set):
         edv, esv, ef = (float(row[key]) for key in ("EDV", "ESV", "EF"))
         assert ef == pytest.approx(100 * (edv - esv) / edv, abs=1e-9)
         with open_cine(phantom_set / "Videos" / f"{row['FileName']}.avi") as cine:
-            assert cine.info.fps == pytest.approx(float(row["FPS"]), rel=0.01)
+            assert cine.info.fps == pytest.approx(float(row["FPS"]), rel=1e-6)
             assert sum(1 for _ in cine) == int(row["NumberOfFrames"])
 
 

@@ -34,7 +34,7 @@ def write_avi(path: Path, frames: NDArray[np.uint8], fps: float, *, quality: int
     Args:
         path: Ends with .avi.
         frames: (T, H, W) grey or (T, H, W, 3) RGB.
-        fps: Frames per second.
+        fps: Frames per second; OpenCV's writer rounds them to whole ones.
         quality: Of the JPEG frames, 0 to 100.
 
     Raises:

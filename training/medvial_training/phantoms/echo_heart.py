@@ -85,8 +85,11 @@ def sample_heart(rng: np.random.Generator, **given: Any) -> Heart:
 
 
 def sample_fps(rng: np.random.Generator) -> float:
-    """Frames per second: 50 in four of five videos, 25 to 80 in the others."""
-    other = round(float(rng.uniform(*FPS_LIMITS)), 1)
+    """Frames per second: 50 in four of five videos, 25 to 80 in the others.
+
+    Whole, for OpenCV's writer of AVI stores no other, and file and list shall agree.
+    """
+    other = float(round(rng.uniform(*FPS_LIMITS)))
     return USUAL_FPS if rng.random() < USUAL_FPS_SHARE else other
 
 
