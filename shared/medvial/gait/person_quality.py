@@ -42,7 +42,7 @@ class PersonQuality:
     path_heights: float
     """How far the person went sideways, in own heights."""
     direction: str
-    """"left", "right" or "none": where the person goes in the picture."""
+    """Where the person goes in the picture: "left", "right" or "none"."""
     jitter: float
     """Root mean square of the boxes' height about its smooth course, by the body's height."""
     cut_off_part: float

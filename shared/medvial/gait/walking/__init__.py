@@ -1,0 +1,1 @@
+"""Walking seen from the side: what can be measured on it."""
