@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keypoint_clips import FPS, clip, taps, write_folder
 
-from medvial.gait.keypoint_patient import patient_score, pose_distance, select_patient
+from medvial.gait.keypoint_patient import patient_score, pose_distances, select_patient
 from medvial.gait.openpose import People, read_openpose
 from medvial.gait.skeletons import BODY_25, BODY_25B, remap
 
@@ -119,15 +119,27 @@ def test_distance_and_score_by_hand():
     one[:4] = [[0, 0, 1], [30, 0, 1], [0, 40, 1], [30, 40, 1]]  # diagonal 50
     other = one.copy()
     other[:4, 0] += 10
-    assert pose_distance(one, other) == pytest.approx(10 / 50)
-    assert pose_distance(one, np.where(np.arange(25)[:, None] < 2, other, 0)) == np.inf
+    two_joints = np.where(np.arange(25)[:, None] < 2, other, 0)
+    far = other.copy()
+    far[0, 1] = 1000  # one of four joints strays: the median is of the others
+    distances = pose_distances(np.stack([one, other]), np.stack([other, two_joints, one]))
+    np.testing.assert_allclose(distances, [[0.2, np.inf, 0], [0, np.inf, 0.2]])
+    assert pose_distances(one[None], far[None])[0, 0] == pytest.approx(
+        10 / np.hypot(30, 1000), rel=0.1
+    )
     still = clip(np.zeros(10))
     assert patient_score(still) == pytest.approx(0.9 * 160)  # confidence x trunk
-    half = hidden(still, slice(0, 5))
-    assert patient_score(half) == pytest.approx(0.5 * 0.9 * 160)
-    assert patient_score(hidden(still, slice(None))) == 0
     rising = clip(np.linspace(0, 1, 11))
     assert patient_score(rising) == pytest.approx(0.9 * (160 + 4 * 0.8 * 160))
+
+
+def test_a_crowd_of_noise_is_no_burden():
+    rng = np.random.default_rng(0)
+    crowd = np.ones((150, 8, 25, 3))
+    crowd[..., :2] = rng.uniform(0, 2000, (150, 8, 1, 2)) + rng.uniform(0, 90, (150, 8, 25, 2))
+    points = np.concatenate([TAPPING[:150, None], crowd], axis=1)
+    patient = select_patient(People(points, np.arange(150), FPS, BODY_25))
+    np.testing.assert_array_equal(patient.points, TAPPING[:150])
 
 
 def test_from_files_to_the_patient(tmp_path):

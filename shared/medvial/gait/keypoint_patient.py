@@ -15,6 +15,8 @@ MEMORY_S = 10.0  # for how long somebody who is out of sight is waited for
 MAX_STEP_S = 0.2  # between frames, that a velocity is taken from and carried on over
 NEW_VELOCITY = 0.3  # weight of the last step in it
 MAX_SHARED = 0.25  # of the joints of the smaller of two parts of one person
+MAX_FOLLOWED = 40  # people at a time
+MIN_FRAMES = 3  # in which somebody was seen who is gone, to be remembered
 MIN_COMMON = 3  # joints that two poses share, to be compared
 MOTION_WEIGHT = 4.0  # a thigh that rises by 20 degrees counts as much as the trunk's whole length
 CLOSE_CALL = 0.7  # of the patient's score: a runner-up to be told of
@@ -118,10 +120,14 @@ def select_patient(people: People) -> Patient:
         people: Of a clip, in any skeleton.
     """
     points = remap(people.points, people.skeleton, BODY_25)
-    followed = [person.points(len(points)) for person in _follow(points, people.times_s)]
-    scores = [patient_score(person) for person in followed]
+    followed = _follow(points, people.times_s)
+    scores = [
+        len(person.poses) * patient_score(np.stack(list(person.poses.values())))
+        for person in followed
+    ]
     order = np.argsort(scores)[::-1]
-    patient = Patient(followed[order[0]], people.frames, people.fps, people.notes)
+    chosen = followed[order[0]].points(len(points))
+    patient = Patient(chosen, people.frames, people.fps, people.notes)
     if len(followed) == 1:
         return patient
     share = patient.seen.mean()
@@ -132,29 +138,42 @@ def select_patient(people: People) -> Patient:
 
 
 def patient_score(points: Keypoints) -> float:
-    """How much somebody, (T, 25, 3), looks like the patient; see `select_patient`."""
-    seen = (points[..., 2] > 0).any(axis=1)
-    if not seen.any():
-        return 0.0
-    confidence = points[seen][:, _LEGS, 2].mean()
-    return float(seen.mean() * confidence * (_trunk(points) + MOTION_WEIGHT * _motion(points)))
+    """How much somebody looks like the patient in the frames they are seen in, (N, 25, 3).
 
-
-def pose_distance(first: Keypoints, second: Keypoints) -> float:
-    """Median distance of the joints that both poses (25, 3) have, over the larger body's diagonal.
-
-    Infinite where they have fewer than three in common.
+    That of `select_patient`, less the share of frames.
     """
-    both = (first[:, 2] > 0) & (second[:, 2] > 0)
-    size = max(_diagonal(first), _diagonal(second))
-    if both.sum() < MIN_COMMON or size == 0:
-        return float("inf")
-    return float(np.median(np.linalg.norm(first[both, :2] - second[both, :2], axis=1)) / size)
+    confidence = points[:, _LEGS, 2].mean()
+    return float(confidence * (_trunk(points) + MOTION_WEIGHT * _motion(points)))
 
 
-def _diagonal(pose: Keypoints) -> float:
-    xy = pose[pose[:, 2] > 0, :2]
-    return float(np.linalg.norm(np.ptp(xy, axis=0))) if len(xy) else 0.0
+def pose_distances(first: Keypoints, second: Keypoints) -> NDArray[np.float64]:
+    """How far each pose is from each other one, over the larger body's diagonal.
+
+    Args:
+        first: (N, 25, 3).
+        second: (P, 25, 3).
+
+    Returns:
+        (N, P) median distance of the joints that both poses have; infinite where they have fewer
+        than three in common.
+    """
+    both = (first[:, None, :, 2] > 0) & (second[None, :, :, 2] > 0)  # (N, P, 25)
+    steps = np.linalg.norm(first[:, None, :, :2] - second[None, :, :, :2], axis=-1)
+    steps = np.sort(np.where(both, steps, np.inf), axis=-1)
+    count = both.sum(axis=-1)
+    ranks = np.stack([(count - 1) // 2, count // 2], axis=-1).clip(0, steps.shape[-1] - 1)
+    median = np.take_along_axis(steps, ranks, axis=-1).mean(axis=-1)
+    size = np.maximum(_diagonals(first)[:, None], _diagonals(second)[None])
+    comparable = (count >= MIN_COMMON) & (size > 0)
+    return np.divide(median, size, out=np.full(size.shape, np.inf), where=comparable)
+
+
+def _diagonals(poses: Keypoints) -> NDArray[np.float64]:
+    """(N,) of the box about each pose, in pixels; 0 without joints."""
+    seen = poses[..., 2:] > 0
+    low = np.where(seen, poses[..., :2], np.inf).min(axis=1)
+    high = np.where(seen, poses[..., :2], -np.inf).max(axis=1)
+    return np.linalg.norm(np.where(np.isfinite(low), high - low, 0), axis=-1)
 
 
 def _trunk(points: Keypoints) -> float:
@@ -163,7 +182,8 @@ def _trunk(points: Keypoints) -> float:
     lengths = np.linalg.norm(neck - hip, axis=1)
     if np.isfinite(lengths).any():
         return float(np.nanmedian(lengths))
-    return float(np.median([_diagonal(pose) for pose in points if (pose[:, 2] > 0).any()]) / 3)
+    diagonals = _diagonals(points)
+    return float(np.median(diagonals[diagonals > 0])) / 3 if diagonals.any() else 0.0
 
 
 def _motion(points: Keypoints) -> float:
@@ -180,21 +200,32 @@ def _motion(points: Keypoints) -> float:
 
 def _follow(points: Keypoints, times_s: NDArray[np.float64]) -> list[_Person]:
     """Pair people (T, P, 25, 3) from frame to frame."""
-    everybody: list[_Person] = []
+    gone: list[_Person] = []
+    recent: list[_Person] = []
     for index, (poses, now) in enumerate(zip(points, times_s.tolist(), strict=True)):
         present = np.flatnonzero((poses[..., 2] > 0).any(axis=1)).tolist()
-        recent = [person for person in everybody if now - person.last_s <= MEMORY_S]
-        pairs = sorted(
-            (distance, number, place)
-            for number, person in enumerate(recent)
-            for place in present
-            if (distance := pose_distance(person.expected(now), poses[place])) <= MAX_JUMP
-        )
+        recent.sort(key=lambda person: person.last_s)
+        kept = [p for p in recent[-MAX_FOLLOWED:] if now - p.last_s <= MEMORY_S]
+        gone += [p for p in recent[: len(recent) - len(kept)] if len(p.poses) >= MIN_FRAMES]
+        recent = kept
+        pairs = _near_pairs([person.expected(now) for person in recent], poses[present])
         taken: set[int] = set()
-        for _, number, place in pairs:
+        for number, which in pairs:
+            place = present[which]
             if place not in taken and recent[number].fits(index, poses[place]):
                 recent[number].extend(index, poses[place], now)
                 taken.add(place)
         for place in sorted(set(present) - taken):
-            everybody.append(_Person(poses[place], now, {index: poses[place]}))
-    return everybody
+            recent.append(_Person(poses[place], now, {index: poses[place]}))
+    return gone + recent
+
+
+def _near_pairs(expected: list[Keypoints], poses: Keypoints) -> list[tuple[int, int]]:
+    """Who may be which pose, by their indices, nearest first."""
+    if not expected or len(poses) == 0:
+        return []
+    distances = pose_distances(np.stack(expected), poses)
+    order = np.argsort(distances, axis=None, kind="stable")
+    order = order[distances.flat[order] <= MAX_JUMP]
+    numbers, which = np.unravel_index(order, distances.shape)
+    return list(zip(numbers.tolist(), which.tolist(), strict=True))
