@@ -23,6 +23,9 @@ setup_venv() {
   "$root/.venv/bin/pip" install -qq --no-deps --no-build-isolation \
     --editable "$root/shared" --editable "$root/training" \
     --editable "$root/rehearsal"
+  # The networks of gait that find people; the other tasks do without.
+  "$root/.venv/bin/python" -m medvial.gait.fetch_weights >/dev/null ||
+    echo "setup: gait finds nobody until they are fetched" >&2
   (cd "$root" && sha256sum requirements.txt {shared,training,rehearsal}/pyproject.toml >"$stamp")
 }
 
