@@ -99,11 +99,7 @@ def make_cine(
     _check(height, width, frames, fps)
     rng = np.random.default_rng(seed)
     heart = sample_heart(
-        rng,
-        edv_ml=edv_ml,
-        ef_percent=ef_percent,
-        heart_rate_bpm=heart_rate_bpm,
-        rhythm=rhythm,
+        rng, edv_ml=edv_ml, ef_percent=ef_percent, heart_rate_bpm=heart_rate_bpm, rhythm=rhythm
     )
     usual_fps = sample_fps(rng)
     fps = fps or usual_fps
@@ -114,9 +110,8 @@ def make_cine(
     motion = move(build, heart, course, times, float(rng.uniform(0, BREATH_CM)))
     spacing = build.depth_cm * 1.02 / height
     place = pixel_positions((height, width), spacing)
-    masks = np.stack(
-        [inside(motion, k, *to_heart(build, motion, k, *place)) for k in range(len(times))]
-    )
+    hearts = (to_heart(build, motion, k, *place) for k in range(len(times)))
+    masks = np.stack([inside(motion, k, *points) for k, points in enumerate(hearts)])
     images = np.zeros(masks.shape, np.uint8)
     if draw:
         _draw(images, build, motion, spacing, rng)

@@ -52,7 +52,7 @@ def import_source(
     Args:
         segmentation: Weights of deeplabv3_resnet50.
         ejection_fraction: Weights of r2plus1d_18, r3d_18 or mc3_18.
-        out: Run folder to write; steps 3 and 4 take it as --run.
+        out: Run folder to write; step 3 takes its model/ as --model, step 4 the folder as --run.
         mean: Mean of the frames the weights were trained on, one value per channel, 0 to 255.
         std: Standard deviation of these.
         frame_period: Frames from one frame of a clip to the next.
@@ -74,6 +74,15 @@ def import_source(
     )
     if config.channels != 3:
         raise InputError("Expected three values of --mean and --std: the source's are RGB videos.")
+    _write_model(out, states, config, files)
+    absent = [name for name in NETWORKS if name not in files]
+    if absent:
+        log.info("It has no network for %s: the container needs both.", absent[0])
+
+
+def _write_model(
+    out: Path, states: dict[str, dict[str, Tensor]], config: Config, files: dict[str, Path]
+) -> None:
     part = out / "model.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -91,9 +100,6 @@ def import_source(
     ModelFolder.seal(part, task=TASK, config=dataclasses.asdict(config), training=training)
     replace_folder(part, out / "model")
     log.info("Model folder: %s", out / "model")
-    absent = [name for name in NETWORKS if name not in files]
-    if absent:
-        log.info("It has no network for %s: the container needs both.", absent[0])
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:

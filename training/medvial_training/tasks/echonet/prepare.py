@@ -168,9 +168,7 @@ def _finish(
     _write_tables(out, used, store, rejected)
 
     train = [store.records[v.name] for v, _, split in used if split == "train"]
-    mean, std = mean_and_std(train, model)
-    ones = np.ones(model.channels)
-    config = dataclasses.replace(model, mean=tuple(mean * ones), std=tuple(std * ones))
+    config = _with_statistics(model, train)
     about |= {
         "videos": {split: splits.count(split) for split in SPLITS},
         "traced": sum(bool(traces[v.name]) for v, _, _ in used),
@@ -183,6 +181,12 @@ def _finish(
     write_json(out / SOURCE, about)
     write_json(out / CONFIG, dataclasses.asdict(config))
     _report(out, about)
+
+
+def _with_statistics(model: Config, train: Sequence[VideoRecord]) -> Config:
+    """The model's configuration with mean and SD of the training videos, alike in all channels."""
+    mean, std = mean_and_std(train, model)
+    return dataclasses.replace(model, mean=(mean,) * model.channels, std=(std,) * model.channels)
 
 
 def _check_split(given: Sequence[str], videos: Sequence[RawVideo]) -> None:

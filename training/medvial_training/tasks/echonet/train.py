@@ -71,15 +71,15 @@ def train(
             check_config(run, name, model)
     if read_json(data / "source.json").get("phantom"):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
-    jobs: dict[str, _Job] = {}
-    if networks != "ejection_fraction":
-        jobs["segmentation"] = _segmentation(
-            train_set, valid_set, model, segmentation_fit, choices, augment
+    fits = {"segmentation": segmentation_fit, "ejection_fraction": ejection_fraction_fit}
+    jobs = {
+        name: make(train_set, valid_set, model, fits[name], choices, augment)
+        for name, make in (
+            ("segmentation", _segmentation),
+            ("ejection_fraction", _ejection_fraction),
         )
-    if networks != "segmentation":
-        jobs["ejection_fraction"] = _ejection_fraction(
-            train_set, valid_set, model, ejection_fraction_fit, choices, augment
-        )
+        if networks in ("both", name)
+    }
     starts = {
         "segmentation": segmentation_weights,
         "ejection_fraction": ejection_fraction_weights,
@@ -201,10 +201,14 @@ def _train_one(
     )
     if not is_main():
         return
-    state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
-    module.load_state_dict(state)
+    module.load_state_dict(torch.load(best, map_location="cpu", weights_only=False)["state_dict"])
+    _save(module.net, target)
+
+
+def _save(net: torch.nn.Module, target: Path) -> None:
+    """Write weights, whole or not at all."""
     part = target.with_name(target.name + ".part")
-    save_file({k: v.contiguous() for k, v in module.net.state_dict().items()}, part)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part)
     part.replace(target)
 
 
