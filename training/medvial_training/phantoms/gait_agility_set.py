@@ -158,5 +158,5 @@ def _truth(name: str, leg: str, trial: Trial, phantom: AgilityPhantom) -> list[o
         *(trial.decrement_level, trial.interruptions, trial.arrests, len(trial.peaks_s)),
         *(f"{trial.start_s:.3f}", f"{trial.end_s:.3f}", spaced(trial.peaks_s)),
         *(spaced(trial.amplitudes_deg, 2), phantom.fps, len(phantom.people), width, height),
-        *(f"{phantom.yaw_deg:.2f}", len(phantom.outlines)),
+        *(f"{phantom.yaw_deg:.2f}", len(phantom.cast)),
     ]

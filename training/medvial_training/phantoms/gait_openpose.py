@@ -10,8 +10,8 @@ from medvial.errors import InputError
 from medvial_training.phantoms.gait_agility import Trial, sample_trial
 from medvial_training.phantoms.gait_body import JOINT, Body
 from medvial_training.phantoms.gait_camera import Camera, place
-from medvial_training.phantoms.gait_draw import Image, Outlines, outline
-from medvial_training.phantoms.gait_figure import figure, from_hsv, sample_look
+from medvial_training.phantoms.gait_draw import Image, outline
+from medvial_training.phantoms.gait_figure import Look, figure, from_hsv, sample_look
 from medvial_training.phantoms.gait_scene import Sensor, film, room, sample_sensor
 from medvial_training.phantoms.gait_seated import draw_chair, sit
 from medvial_training.phantoms.gait_video import stand
@@ -25,6 +25,22 @@ JITTER_PX, DROPOUT, CONFIDENCE = 1.5, 0.02, (12, 2)  # pixels of 960 rows; share
 HIDDEN_RUNS, HIDDEN_FRAMES = 3, (4, 16)  # at most, of one joint; frames
 NOBODY_RUNS, NOBODY_FRAMES = 2, (1, 5)
 SECOND_SHARE, SECOND_SEEN = 0.35, 0.85
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody in the room."""
+
+    body: Body
+    look: Look
+    heading_deg: float
+    """0 to the picture's right, 90 to the camera."""
+    at_m: Array
+    """(T, 3) where the body's origin is."""
+
+    def joints_px(self, camera: Camera) -> Array:
+        """(T, 25, 2) BODY_25 joints as (x, y)."""
+        return camera.project(place(self.body.joints, self.heading_deg, self.at_m))
 
 
 @dataclass(frozen=True)
@@ -46,16 +62,31 @@ class AgilityPhantom:
     """What a pose estimator finds in each frame: (P, 25, 3) x, y, confidence; missing 0, 0, 0."""
     patient: NDArray[np.int64]
     """(T,) which of them is the patient; -1 where nobody is found."""
-    background: Image
-    """The room with the chair."""
-    outlines: list[Outlines]
+    cast: list[Actor]
+    """Who is there, the patient first."""
+    camera: Camera
     sensor: Sensor
     seed: list[int]
 
     def film(self) -> Iterator[Image]:
         """The pictures, (H, W, 3) RGB one after another."""
-        rng = np.random.default_rng([*self.seed, 9])
-        return film(self.background, self.outlines, len(self.people), self.sensor, rng)
+        drawn = [
+            outline(figure(a.body, a.look), a.heading_deg, a.at_m, self.camera, self.sensor.light)
+            for a in self.cast
+        ]
+        return film(self._room(), drawn, len(self.people), self.sensor, _stream(self.seed, 5))
+
+    def _room(self) -> Image:
+        """The room and the patient's chair."""
+        rng = _stream(self.seed, 3)
+        colour = from_hsv(
+            float(rng.random()), float(rng.uniform(0, 0.5)), float(rng.uniform(0.2, 0.8))
+        )
+        image = room(self.camera, rng)
+        sitter = self.cast[0]
+        hip_m = float(sitter.body.joints[0, JOINT["mid_hip"], 1])
+        draw_chair(image, self.camera, sitter.heading_deg, sitter.at_m[0], hip_m, colour)
+        return image
 
 
 def make_leg_agility(
@@ -90,7 +121,7 @@ def make_leg_agility(
             f"{width} x {height} (width x height), {fps} frames a second."
         )
     key = [int(k) for k in np.atleast_1d(seed)]
-    rng = np.random.default_rng([*key, 0])
+    rng, scene = _stream(key, 0), _stream(key, 1)
     trials, duration = _trials(rng, left, right)
     times = np.arange(round(duration * fps)) / fps
     raised = {leg: t.elevation(times) if t else np.zeros(len(times)) for leg, t in trials.items()}
@@ -100,28 +131,20 @@ def make_leg_agility(
     camera = _camera(height, width, rng)
     at = np.zeros((len(times), 3))
     at[:, 0] = float(rng.uniform(-0.08, 0.08))
-    scene = np.random.default_rng([*key, 1])
-    sensor = sample_sensor(scene)
-    drawn = [outline(figure(body, sample_look(scene)), 90 + yaw, at, camera, sensor.light)]
-    exact = camera.project(place(body.joints, 90 + yaw, at))
-    background = room(camera, np.random.default_rng([*key, 3]))
-    seat = float(body.joints[0, JOINT["mid_hip"], 1])
-    chair = from_hsv(
-        float(scene.random()), float(scene.uniform(0, 0.5)), float(scene.uniform(0.2, 0.8))
-    )
-    draw_chair(background, camera, 90 + yaw, at[0], seat, chair)
-    other = None
+    cast = [Actor(body, sample_look(scene), 90 + yaw, at)]
     if scene.random() < SECOND_SHARE if second_person is None else second_person:
-        beside, heading, where = _beside(len(times), scene)
-        other = camera.project(place(beside.joints, heading, where))
-        drawn.append(
-            outline(figure(beside, sample_look(scene)), heading, where, camera, sensor.light)
-        )
-    people, patient = _estimated(exact, other, (height, width), np.random.default_rng([*key, 2]))
+        cast.append(_beside(len(times), scene))
+    exact = [actor.joints_px(camera) for actor in cast]
+    people, patient = _estimated(exact, (height, width), _stream(key, 2))
     return AgilityPhantom(
-        *(trials, fps, (height, width), yaw, exact, raised, people, patient),
-        *(background, drawn, sensor, key),
+        *(trials, fps, (height, width), yaw, exact[0], raised, people, patient),
+        *(cast, camera, sample_sensor(scene), key),
     )
+
+
+def _stream(seed: list[int], part: int) -> np.random.Generator:
+    """Randomness of one part of a recording, whatever the others need."""
+    return np.random.default_rng([*seed, part])
 
 
 def _trials(
@@ -148,33 +171,33 @@ def _camera(height: int, width: int, rng: np.random.Generator) -> Camera:
     return Camera(width, height, focal, distance, above, ((width - 1) / 2, middle))
 
 
-def _beside(count: int, rng: np.random.Generator) -> tuple[Body, float, Array]:
+def _beside(count: int, rng: np.random.Generator) -> Actor:
     """Somebody who stands beside the chair, partly outside the picture."""
     side = 1.0 if rng.random() < 0.5 else -1.0
     body = stand(count, float(np.clip(rng.normal(1.72, 0.08), 1.55, 1.92)), rng)
-    where = np.tile(
+    at = np.tile(
         [side * float(rng.uniform(0.5, 0.75)), 0.0, -float(rng.uniform(0.2, 0.7))], (count, 1)
     )
-    return body, 90.0 + side * float(rng.uniform(10, 60)), where
+    return Actor(body, sample_look(rng), 90.0 + side * float(rng.uniform(10, 60)), at)
 
 
 def _estimated(
-    exact: Array, other: Array | None, shape: tuple[int, int], rng: np.random.Generator
+    exact: list[Array], shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[list[Array], NDArray[np.int64]]:
     """What a pose estimator finds: people in any order, and which is the patient."""
-    count = len(exact)
-    found = _noisy(exact, shape, rng)
-    second = _noisy(other, shape, rng) if other is not None else None
+    count = len(exact[0])
+    found = [_noisy(joints, shape, rng) for joints in exact]
     nobody = _runs(count, rng, NOBODY_RUNS, NOBODY_FRAMES)
-    people, patient = [], np.zeros(count, np.int64)
+    people: list[Array] = []
+    patient = np.where(nobody, -1, 0)
     for frame in range(count):
-        present = [] if nobody[frame] else [found[frame]]
-        if second is not None and not nobody[frame] and rng.random() < SECOND_SEEN:
-            first = int(rng.integers(2))
-            present.insert(first, second[frame])
-            patient[frame] = 1 - first
-        people.append(np.stack(present) if present else np.zeros((0, exact.shape[1], 3)))
-    patient[nobody] = -1
+        present = [] if nobody[frame] else [found[0][frame]]
+        for other in found[1:]:
+            if not nobody[frame] and rng.random() < SECOND_SEEN:
+                first = int(rng.integers(2))
+                present.insert(first, other[frame])
+                patient[frame] = 1 - first
+        people.append(np.stack(present) if present else np.zeros((0, *exact[0].shape[1:-1], 3)))
     return people, patient
 
 

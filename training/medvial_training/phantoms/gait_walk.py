@@ -21,7 +21,7 @@ from medvial_training.phantoms.gait_body import Body, Pose, body_of
 Array = NDArray[np.float64]
 Disease = Literal["ASD", "control", "DHS", "LCS", "HipOA"]
 DISEASES: tuple[Disease, ...] = ("ASD", "control", "DHS", "LCS", "HipOA")
-NOT_ASD_SHARES = (0.46, 0.26, 0.16, 0.12)  # of control, dropped head, stenosis, arthritis
+NOT_ASD_SHARES = (0.48, 0.24, 0.16, 0.12)  # of control, dropped head, stenosis, arthritis
 # Degrees at 0, 4, … 96 % of the cycle, from contact to contact of the same foot: adult means as
 # published with myogait (MIT licence); the shapes are those of Perry and Burnfield, Gait Analysis.
 THIGH_DEG = (
@@ -38,7 +38,9 @@ ANKLE_DEG = (
 )
 HARMONICS = 6
 THIGH, SHANK, FOOT, ANKLE_HEIGHT, HEEL_SHARE = 0.245, 0.246, 0.152, 0.039, 0.25  # of the height
+CLEARANCE = 0.007  # of a swinging foot above the floor, in heights; a design value
 GRID = 200  # phases of a cycle at which the travel is summed up
+CARRIED = 0.7  # of a kyphosis, that inclines the neck too
 SIZES = (0.2, 2.6)  # of the thigh's curve, between which a step is looked for
 SPEED_STEP_CORRELATION = 0.7
 CADENCE_LIMITS = (55.0, 145.0)  # steps a minute
@@ -58,7 +60,7 @@ class Walker:
     kyphosis_deg: float
     """Angle between the lower and the upper half of the trunk."""
     neck_deg: float
-    """Inclination of the neck."""
+    """Inclination of the neck; the kyphosis adds to it."""
     gaze_deg: float
     """How far the face looks down."""
     thigh_shift_deg: float
@@ -100,15 +102,15 @@ def sample_walker(rng: np.random.Generator, asd: bool, **given: Any) -> Walker:
     g = rng.normal
     height = float(np.clip(g(1.62, 0.09), 1.42, 1.88))
     speed, step = _speed_and_step(rng, disease, height)
-    trunk = {"ASD": (12, 12), "LCS": (15, 8)}.get(disease, (6, 11))
-    kyphosis = {"ASD": (25, 9), "LCS": (10, 7), "DHS": (19, 8)}.get(disease, (13, 7))
-    flexed = {"ASD": (5, 8), "LCS": (4, 6)}.get(disease, (0, 6))
-    thigh = {"ASD": (3, 4), "HipOA": (3, 4), "LCS": (2, 4)}.get(disease, (0, 4))
+    trunk = {"ASD": (12, 12), "LCS": (13, 8), "DHS": (3, 9)}.get(disease, (6, 11))
+    kyphosis = {"ASD": (30, 9), "LCS": (14, 7), "DHS": (18, 7)}.get(disease, (12, 7))
+    flexed = {"ASD": (5, 7), "LCS": (3, 6)}.get(disease, (0, 6))
+    thigh = {"ASD": (3, 4), "HipOA": (2, 4), "LCS": (1, 4)}.get(disease, (0, 4))
     walker = Walker(
         *(disease, height, speed, step),
         trunk_deg=float(np.clip(g(*trunk), -10, 45)),
         kyphosis_deg=float(np.clip(g(*kyphosis), 0, 55)),
-        neck_deg=float(np.clip(g(*(68, 9) if disease == "DHS" else (22, 8)), 0, 90)),
+        neck_deg=float(np.clip(g(*(60, 9) if disease == "DHS" else (16, 7)), 0, 90)),
         gaze_deg=float(np.clip(g(*(46, 10) if disease == "DHS" else (6, 7)), -10, 70)),
         thigh_shift_deg=float(np.clip(g(*thigh), -6, 12)),
         knee_shift_deg=float(np.clip(g(*flexed), -4, 25)),
@@ -150,7 +152,10 @@ def walk(walker: Walker, phase: Array, *, swing_phase: float = 0.6) -> tuple[Bod
     position = np.linspace(0, 1, GRID + 1)
     sway = np.interp(share, position, np.append(grid_travel, grid_travel[0]))
     up = np.interp(share, position, np.append(grid_height, grid_height[0]))
-    legs = [_leg(walker, phase + offset, size * limp) for offset, limp in _sides(walker)]
+    legs = [
+        _lifted(walker, _leg(walker, phase + at, size * own), up, phase + at)
+        for at, own in _sides(walker)
+    ]
     # The deviation from even travel goes into the way, so that a standing foot stands.
     way = 2 * walker.step_m * phase + sway
     beat = 2 * np.pi * phase
@@ -159,7 +164,7 @@ def walk(walker: Walker, phase: Array, *, swing_phase: float = 0.6) -> tuple[Bod
         legs=(legs[0], legs[1]),
         trunk_deg=walker.trunk_deg + 1.5 * np.sin(2 * beat),
         kyphosis_deg=np.full(len(phase), walker.kyphosis_deg),
-        neck_deg=walker.neck_deg + 0.3 * walker.kyphosis_deg + 1.0 * np.sin(2 * beat + 1),
+        neck_deg=walker.neck_deg + CARRIED * walker.kyphosis_deg + 1.0 * np.sin(2 * beat + 1),
         gaze_deg=np.full(len(phase), walker.gaze_deg),
         arms_deg=(
             walker.arm_swing_deg * np.sin(beat + np.pi + swing_phase) + 0.3 * walker.trunk_deg,
@@ -169,18 +174,6 @@ def walk(walker: Walker, phase: Array, *, swing_phase: float = 0.6) -> tuple[Bod
         twist_deg=5 * np.sin(beat + np.pi + swing_phase),
     )
     return body_of(pose, walker.height_m), way
-
-
-def knee_flexion(walker: Walker, phase: Array) -> Array:
-    """Knee flexion (T,) in degrees of the right leg; phase in cycles from its contact."""
-    size = _cycle(walker)[0] * (1 - walker.limp)
-    return _angles(walker, phase, np.asarray(size))[1]
-
-
-def thigh_angle(walker: Walker, phase: Array) -> Array:
-    """Thigh to the vertical (T,) in degrees of the right leg, forwards positive."""
-    size = _cycle(walker)[0] * (1 - walker.limp)
-    return _angles(walker, phase, np.asarray(size))[0]
 
 
 def _sides(walker: Walker) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -243,15 +236,43 @@ def _cycle(walker: Walker) -> tuple[float, Array, Array]:
 
 
 def _travel(walker: Walker, phase: Array, size: float) -> tuple[Array, Array]:
-    """Way made (GRID,) if the lower foot does not slide, and height of the hip (GRID,)."""
-    feet = np.concatenate(
-        [_leg(walker, phase + at, size * share)[:, 2:] for at, share in _sides(walker)], axis=1
-    )  # (GRID, 4 points, 2)
-    contact = feet[..., 1].argmin(axis=1)
+    """Way made (GRID,) if the feet that carry do not slide, and height of the hip (GRID,)."""
+    moved, height = np.zeros(len(phase)), np.zeros(len(phase))
     rows = np.arange(len(phase))
-    following = np.roll(feet, -1, axis=0)
-    moved = feet[rows, contact, 0] - following[rows, contact, 0]
-    return np.cumsum(moved), -feet[rows, contact, 1]
+    for at, own in _sides(walker):
+        foot = _leg(walker, phase + at, size * own)[:, 2:]  # heel and toe
+        lower = foot[..., 1].argmin(axis=1)
+        following = np.roll(foot, -1, axis=0)
+        load = _load(phase + at)
+        moved += load * (foot[rows, lower, 0] - following[rows, lower, 0])
+        height -= load * foot[rows, lower, 1]
+    return np.cumsum(moved), height
+
+
+def _load(phase: Array) -> Array:
+    """Share of the weight on a leg: all from a tenth to half of its cycle, none from 60 %."""
+    load: Array = np.interp(phase % 1.0, (0, 0.1, 0.5, 0.6, 1), (0, 1, 1, 0, 0))
+    return load
+
+
+def _lifted(walker: Walker, leg: Array, hip_m: Array, phase: Array) -> Array:
+    """The leg with its foot above the floor: where the curves bring it lower the knee bends more.
+
+    Two segments that reach the raised ankle, the knee in front (law of cosines).
+    """
+    swing = np.clip((phase % 1.0 - 0.6) / 0.4, 0, 1)
+    clear = CLEARANCE * walker.height_m * np.sin(np.pi * swing)
+    low = leg[:, 2:, 1].min(axis=1) + hip_m
+    lift = np.maximum(clear - low, 0)
+    raised = leg.copy()
+    raised[:, 1:, 1] += lift[:, None]
+    thigh, shank = THIGH * walker.height_m, SHANK * walker.height_m
+    ankle = raised[:, 1]
+    reach = np.clip(np.hypot(ankle[:, 0], ankle[:, 1]), 0.2 * thigh, thigh + shank)
+    bend = np.arccos(np.clip((thigh**2 + reach**2 - shank**2) / (2 * thigh * reach), -1, 1))
+    angle = np.arctan2(ankle[:, 0], -ankle[:, 1]) + bend
+    raised[:, 0] = thigh * np.stack([np.sin(angle), -np.cos(angle)], axis=-1)
+    return raised
 
 
 def _smooth(values: Array, harmonics: int = 8) -> Array:
