@@ -334,6 +334,7 @@ def test_what_needs_a_gpu_says_so():
             distributed.layout(FitArgs(**{**FIT, "accelerator": "gpu", "devices": 2}))
 
 
+@pytest.mark.slow  # MLflow makes its database
 def test_mlflow_notes_one_run_with_its_origin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError, match="died"):
@@ -366,6 +367,7 @@ def test_a_server_that_is_away_does_not_stop_training(tmp_path, caplog):
     assert state(tmp_path)["epoch"] == 0
 
 
+@pytest.mark.slow  # MLflow makes its database
 def test_a_server_that_goes_away_does_not_stop_training(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     from mlflow.tracking import MlflowClient

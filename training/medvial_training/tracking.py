@@ -20,9 +20,10 @@ from medvial_training.provenance import provenance
 log = logging.getLogger(__name__)
 
 RUN_FILE = "mlflow.json"
-SERVER_PATIENCE = {  # MLflow's own would let training wait for minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+MLFLOW_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # its own patience would let training wait for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # not the tables that it creates
 }
 
 
@@ -88,7 +89,7 @@ def make_loggers(args: FitArgs, run: Path, task: str, parameters: dict[str, Any]
 
 def _tracker(args: FitArgs, run: Path, task: str) -> Tracker | None:
     """Goes on with the MLflow run that this run folder began, if there is one."""
-    for name, value in SERVER_PATIENCE.items():
+    for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
         store = Path("mlruns").absolute()
