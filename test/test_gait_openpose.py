@@ -104,7 +104,7 @@ def test_gaps_between_frames_keep_the_time(tmp_path):
     folder = write_folder(tmp_path / "a", walk_of(4), numbers)
     people = read_openpose(folder, fps=10)
     assert people.times_s == pytest.approx([0, 0.1, 0.5, 0.6])
-    assert people.notes == ("3 frames are missing between the first and the last",)
+    assert people.notes == ("frames missing between the first and the last: 3",)
 
 
 def test_old_key_hands_without_a_body_and_clutter(tmp_path):
@@ -115,7 +115,7 @@ def test_old_key_hands_without_a_body_and_clutter(tmp_path):
     (folder / "labels.csv").write_text("no frame")
     people = read_openpose(folder, fps=30)
     assert people.counts.tolist() == [1, 1, 1, 0]
-    assert people.notes == ("1 files that are no frames were left out",)
+    assert people.notes == ("files that are no frames, left out: 1",)
 
 
 def test_frame_rate_that_is_not_known_is_noted(tmp_path):

@@ -266,6 +266,8 @@ def test_a_long_gap_is_no_interruption():
     gap = slice(round(2.45 * FPS), round(3.05 * FPS))
     seen, hidden = at(points).left, at(without(points, gap, KNEES["left"])).left
     assert (seen.values["interruptions"], hidden.values["interruptions"]) == (1, 0)
+    assert [reason.name for reason in hidden.quality.doubts] == ["gaps"]
+    assert seen.quality.doubts == ()
     signal = at(without(points, gap, KNEES["left"])).signals.left
     assert np.isnan(signal.height[(signal.times_s > 2.5) & (signal.times_s < 2.95)]).all()
 

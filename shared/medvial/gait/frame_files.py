@@ -204,8 +204,8 @@ def _frames(path: Path, files: Sequence[str], read: Callable[[str], bytes]) -> F
     numbers = [number for number, _ in frames]
     _check_numbers(path, frames)
     gaps = numbers[-1] - numbers[0] + 1 - len(numbers)
-    notes = [f"{others} files that are no frames were left out"] * (others > 0)
-    notes += [f"{gaps} frames are missing between the first and the last"] * (gaps > 0)
+    notes = [f"files that are no frames, left out: {others}"] * (others > 0)
+    notes += [f"frames missing between the first and the last: {gaps}"] * (gaps > 0)
     return FrameFiles(tuple(name for _, name in frames), tuple(numbers), read, tuple(notes))
 
 

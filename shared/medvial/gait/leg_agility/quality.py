@@ -59,7 +59,8 @@ def judge(
     refused = [reason for reason in candidates if reason is not None]
     if refused:
         return Quality(tuple(refused))
-    doubts = [reason for reason in (_frame_rate(signal, options),) if reason is not None]
+    found = (_frame_rate(signal, options), _gaps(signal, movement))
+    doubts = [reason for reason in found if reason is not None]
     few = _few_taps(movement, options)
     if few is None:
         return Quality((), tuple(doubts))
@@ -118,4 +119,15 @@ def _frame_rate(signal: LegSignal, options: Options) -> Reason | None:
         "frame-rate",
         f"the {signal.leg} knee is seen {signal.fps:.1f} times a second; below "
         f"{options.min_fps:g}, taps and speeds are blunted",
+    )
+
+
+def _gaps(signal: LegSignal, movement: Movement) -> Reason | None:
+    gaps = int((~movement.known).sum())
+    if gaps == 0:
+        return None
+    return Reason(
+        "gaps",
+        f"the {signal.leg} knee is out of sight between {gaps} of the taps and the next: taps and "
+        "interruptions there are not counted",
     )
