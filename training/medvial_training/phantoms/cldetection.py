@@ -194,17 +194,20 @@ def write_phantoms(
     log.info("%d phantom films in %s. %s", count, out, DESCRIPTION)
 
 
-def write_test_stack(path: Path, seed: int = 2023, *, left_facing: tuple[int, ...] = ()) -> None:
-    """Write the container's test input: 2 slices of (2400, 2880, 3) uint8, below 3 MB.
+def write_test_stack(
+    path: Path, seed: int = 2023, *, count: int = 2, left_facing: tuple[int, ...] = ()
+) -> None:
+    """Write the container's test input: slices of (2400, 2880, 3) uint8, below 1.5 MB each.
 
     Args:
         path: The .mha file.
         seed: Same seed, same file.
+        count: Number of slices.
         left_facing: Numbers, from 1, of slices that face left.
     """
-    geometry = ImageGeometry((FULL_PAD_WIDTH, FULL_HEIGHT, 2))
+    geometry = ImageGeometry((FULL_PAD_WIDTH, FULL_HEIGHT, count))
     with MetaImageWriter(path, geometry, channels=3, level=9) as stack:
-        for number in (1, 2):
+        for number in range(1, count + 1):
             facing: Literal["right", "left"] = "left" if number in left_facing else "right"
             film, _, _ = _film(seed, number, FULL_HEIGHT, FULL_WIDTH, facing, grain=0.0)
             # No grain and even grey values: such films compress twenty times better.

@@ -16,11 +16,13 @@ from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.expected_output import write_expected_output
 from medvial.models import ONNX, SAFETENSORS, ModelFolder
-from medvial.outputs import replace_folder
+from medvial.outputs import replace_folder, write_json
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import write_test_stack
 
 log = logging.getLogger(__name__)
+
+CALIBRATION_MM = 0.1  # of the calibrated test case
 
 
 def export(
@@ -44,11 +46,20 @@ def export(
     if not (algorithm / "process.py").is_file():
         raise InputError(f"Expected an algorithm folder with process.py, got {algorithm}.")
     write_algorithm_model(folder, config, algorithm / "model")
-    images = algorithm / "test" / "input" / "images" / "lateral-dental-x-rays"
-    if not images.is_dir() or not any(images.iterdir()):
-        images.mkdir(parents=True, exist_ok=True)
-        write_test_stack(images / "stack.mha")
+    _write_missing_test_cases(algorithm / "test")
     write_expected_output(algorithm)
+
+
+def _write_missing_test_cases(test: Path) -> None:
+    """The inputs that are not there: test/ (a stack) and test/calibrated (with mm per pixel)."""
+    for case, count in ((test, 2), (test / "calibrated", 1)):
+        images = case / "input" / "images" / "lateral-dental-x-rays"
+        if not images.is_dir() or not any(images.iterdir()):
+            images.mkdir(parents=True, exist_ok=True)
+            write_test_stack(images / "stack.mha", count=count)
+    scale = test / "calibrated" / "input" / "millimetres-per-pixel.json"
+    if not scale.is_file():
+        write_json(scale, CALIBRATION_MM)
 
 
 def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> None:
