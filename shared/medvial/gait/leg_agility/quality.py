@@ -8,6 +8,8 @@ from medvial.gait.leg_agility.kinematics import Movement
 from medvial.gait.leg_agility.options import Options
 from medvial.gait.leg_agility.signals import Leg, LegSignal, LegSignals
 
+_NEAR_S = 1.0
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -123,11 +125,18 @@ def _frame_rate(signal: LegSignal, options: Options) -> Reason | None:
 
 
 def _gaps(signal: LegSignal, movement: Movement) -> Reason | None:
-    gaps = int((~movement.known).sum())
-    if gaps == 0:
+    """Long gaps among the taps, or so near to the first or last that one more may be in them."""
+    if not movement.taps:
+        return None
+    times = signal.times_s
+    near = (times >= movement.taps[0].start_s - _NEAR_S) & (
+        times <= movement.taps[-1].end_s + _NEAR_S
+    )
+    hidden_s = float(np.isnan(signal.height[near]).sum() / movement.options.rate_hz)
+    if hidden_s == 0:
         return None
     return Reason(
         "gaps",
-        f"the {signal.leg} knee is out of sight between {gaps} of the taps and the next: taps and "
+        f"the {signal.leg} knee is out of sight for {hidden_s:.1f} s during the movement: taps and "
         "interruptions there are not counted",
     )

@@ -100,7 +100,7 @@ def draw_clip(
 def _draw_person(canvas: NDArray[np.uint8], person: Keypoints, view: View, thickness: int) -> None:
     for limb in BODY_25.limbs:
         ends = person[[BODY_25.indices[limb.start], BODY_25.indices[limb.end]]]
-        if (ends[:, 2] > 0).all():
+        if np.isfinite(ends).all() and (ends[:, 2] > 0).all():
             _draw_limb(canvas, limb, ends, view, thickness)
 
 
