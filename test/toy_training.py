@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningDataModule, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, seed_everything
 from torch import nn
 from torch.utils.data import Dataset
 from torchmetrics import MeanAbsoluteError, SumMetric
@@ -109,6 +109,21 @@ def fit(run, resume=False, callback=None, **options):
         resume=resume,
         parameters={"fit": vars(args)},
     )
+
+
+def state(run, name="last.ckpt"):
+    return torch.load(Path(run) / "checkpoints" / name, weights_only=False)
+
+
+class Dies(Callback):
+    """Ends training at the start of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            raise RuntimeError("died")
 
 
 def main():
