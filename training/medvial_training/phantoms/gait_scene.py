@@ -173,39 +173,38 @@ def film(
     height, width = background.shape[:2]
     grain = rng.normal(128, sensor.noise, (height + 64, width + 64, 3))
     grain = np.clip(np.rint(grain), 0, 255).astype(np.uint8)
-    fold = rng.normal(1, 0.07, (max(4, height // 6), max(4, width // 6))).astype(np.float32)
-    size = (2 * width, height)
-    cloth = np.asarray(cv2.resize(fold, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    fold = rng.normal(128, 9, (max(4, height // 6), max(4, width // 6))).astype(np.float32)
+    large = cv2.resize(fold, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+    cloth = cv2.merge([np.clip(large, 0, 255).astype(np.uint8)] * 3)
     people = sorted(people, key=lambda person: person.depth_m)
+    empty = cv2.GaussianBlur(background, (0, 0), sensor.blur_px)
     for frame in range(count):
-        image = background.copy()
+        image = np.array(empty, np.uint8)
         for person in people:
-            _shadow_and_person(image, person, frame, sensor, cloth)
-        blurred = cv2.GaussianBlur(image, (0, 0), sensor.blur_px)
+            _shadow_and_person(image, person, frame, sensor, np.asarray(cloth, np.uint8))
         dy, dx = (int(v) for v in rng.integers(0, 64, 2))
         part = grain[dy : dy + height, dx : dx + width]
-        yield np.asarray(cv2.addWeighted(blurred, sensor.gain, part, 1.0, -128.0), np.uint8)
+        yield np.asarray(cv2.addWeighted(image, sensor.gain, part, 1.0, -128.0), np.uint8)
 
 
 def _shadow_and_person(
-    image: Image, person: Outlines, frame: int, sensor: Sensor, cloth: Floats
+    image: Image, person: Outlines, frame: int, sensor: Sensor, cloth: Image
 ) -> None:
+    """Draw one person; `cloth` are folds, 128 the mean, as wide as two pictures."""
     x0, y0, x1, y1 = person.boxes[frame]
     height, width = image.shape[:2]
-    if x1 < 0 or y1 < 0 or x0 > width or y0 > height:
+    left, top = max(0, int(x0) - 3), max(0, int(y0) - 3)
+    right, low = min(width, int(x1) + 4), min(height, int(y1) + 4)
+    if right <= left or low <= top:
         return
     mask = silhouette(person, frame, (height, width))
     _shadow(image, mask, person.feet_px[frame], float(y1 - y0), sensor)
     paint(image, person, frame)
-    left, top = max(0, int(x0)), max(0, int(y0))
-    right, low = min(width, int(x1) + 2), min(height, int(y1) + 2)
-    if right <= left or low <= top:
-        return
-    inside = mask[top:low, left:right, None] > 0
-    folds = cloth[top:low, (left - int(x0)) % 7 : (left - int(x0)) % 7 + right - left, None]
     region = image[top:low, left:right]
-    folded = np.clip(region * folds, 0, 255).astype(np.uint8)
-    image[top:low, left:right] = np.where(inside, folded, region)
+    shift = (left - int(x0)) % 7
+    folded = cv2.multiply(region, cloth[top:low, shift : shift + right - left], scale=1 / 128)
+    cv2.copyTo(folded, mask[top:low, left:right], region)
+    cv2.GaussianBlur(region, (0, 0), sensor.blur_px, region)
 
 
 def _shadow(image: Image, mask: Image, feet: Array, tall: float, sensor: Sensor) -> None:
@@ -213,15 +212,15 @@ def _shadow(image: Image, mask: Image, feet: Array, tall: float, sensor: Sensor)
     height, width = mask.shape
     x, y = float(feet[0]), float(feet[1])
     lean = -0.8 * sensor.light[0]
-    flat = np.array([[1.0, lean, -lean * y], [0.0, -0.10, 1.10 * y]])
-    laid = cv2.warpAffine(mask, flat, (width, height))
     low = max(0, int(y - 0.03 * tall))
     if low >= height:
         return
+    flat = np.array([[1.0, lean, -lean * y], [0.0, -0.10, 1.10 * y - low]])
+    laid = cv2.warpAffine(mask, flat, (width, height - low))
     contact = np.zeros((height - low, width), np.uint8)
     axes = (max(1, int(0.16 * tall)), max(1, int(0.018 * tall)))
     cv2.ellipse(contact, (int(x), int(y) - low), axes, 0, 0, 360, 150.0, -1)
-    dark = cv2.max(contact, laid[low:])
+    dark = cv2.max(contact, laid)
     dark = cv2.GaussianBlur(dark, (0, 0), max(0.8, 0.012 * tall))
     factor = 255 - (0.42 * dark).astype(np.uint8)
     image[low:] = cv2.multiply(image[low:], cv2.merge([factor] * 3), scale=1 / 255)
