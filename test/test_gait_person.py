@@ -173,6 +173,13 @@ def test_the_walker_comes_before_a_larger_person_who_stands_and_a_farther_one_wh
     assert rivals(people([patient, walk(30, 140, height=80)])) != []
 
 
+def test_who_walks_slowly_or_enters_late_comes_before_who_stands_but_that_is_said():
+    late, doctor = walk(190, 175, start=3.0, end=4.0), walk(80, 82, height=66)
+    ranked = people([doctor, late])
+    assert ranked == [late, doctor]
+    assert rivals(ranked) == [doctor]
+
+
 def test_two_sightings_are_nobody_where_there_are_better_ones():
     glare = Track(walk(0, 190).sightings[::20])
     assert people([glare, walk(100, 101)]) != [glare]

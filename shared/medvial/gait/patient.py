@@ -10,6 +10,8 @@ from medvial.gait.track import Box, Track, as_box
 
 LEAST_SIGHTINGS = 3  # of a track, to be a person at all: two can be the same mistake twice
 WALKING = 0.7  # a path sideways of so many own heights makes a walker
+_WALKING_SLOWLY, _LEAST_SPEED = 0.15, 0.2  # a shorter path too, at so many heights a second
+_FULL_SCORE = 5  # sightings; who was seen less often counts less
 RIVAL = 0.6  # a second person who scores this part of the patient's might be the patient
 _LINK_S = 2.5  # the longest time out of sight, behind a pillar or another person
 _LINK_SIZES = (0.7, 1.4)
@@ -35,7 +37,7 @@ def join(tracks: list[Track]) -> list[Track]:
 def people(tracks: list[Track]) -> list[Track]:
     """Tracks that are people, the likeliest patient first.
 
-    Whoever walks sideways (at least `WALKING` of their own height) comes before whoever does not.
+    Whoever walks sideways (`walks`) comes before whoever does not.
     Among walkers the longest path in the picture counts, which is that of the near and large ones
     for the same way in metres; among those who stand, size and time in the picture.
     """
@@ -44,27 +46,32 @@ def people(tracks: list[Track]) -> list[Track]:
 
 
 def walks(track: Track) -> bool:
-    """Whether the person walks sideways through the picture."""
-    return track.path_px >= WALKING * track.height_px
+    """Whether the person walks sideways through the picture, if only for a moment at its edge."""
+    path = track.path_px / track.height_px
+    speed = path / max(track.end_s - track.start_s, 0.5)
+    return path >= WALKING or (path >= _WALKING_SLOWLY and speed >= _LEAST_SPEED)
 
 
 def score(track: Track) -> float:
     """How much a person looks like the patient, in pixels; comparable within walkers or others."""
-    if walks(track):
-        return track.path_px
-    return track.height_px * min(1.0, len(track.sightings) / 10)
+    size = track.path_px if walks(track) else track.height_px
+    return size * min(1.0, len(track.sightings) / _FULL_SCORE)
 
 
 def rivals(ranked: list[Track]) -> list[Track]:
-    """People other than the first who might as well be the patient."""
-    if not ranked:
-        return []
-    first = ranked[0]
-    return [
-        track
-        for track in ranked[1:]
-        if walks(track) == walks(first) and score(track) >= RIVAL * score(first)
-    ]
+    """People other than the first who might as well be the patient.
+
+    Those are who scores nearly as much, and, where the first has hardly moved, who stands as large.
+    """
+    return [track for track in ranked[1:] if _rivals(ranked[0], track)]
+
+
+def _rivals(first: Track, other: Track) -> bool:
+    if walks(other) == walks(first):
+        return score(other) >= RIVAL * score(first)
+    hardly_moved = first.path_px < WALKING * first.height_px
+    seen = len(other.sightings) >= LEAST_SIGHTINGS
+    return hardly_moved and seen and other.height_px >= RIVAL * first.height_px
 
 
 def at_box(ranked: list[Track], box: Box, time_s: float | None = None) -> list[Track]:

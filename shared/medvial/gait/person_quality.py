@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from medvial.gait.patient import LEAST_SIGHTINGS, overlap, walks
+from medvial.gait.patient import LEAST_SIGHTINGS, WALKING, overlap, walks
 from medvial.gait.track import Points, Track, as_box
 from medvial.gait.tracker import Method, Person
 
@@ -108,7 +108,7 @@ def _warnings(person: Person, measured: PersonQuality) -> list[str]:
             f"{len(person.rivals)} more could be the patient: check the picture, and give the "
             "patient's box if it is the wrong one."
         )
-    if not walks(person.track):
+    if measured.path_heights < WALKING:
         told.append(
             f"The person goes {measured.path_heights:.1f} of their height sideways: is this a walk "
             "seen from the side?"

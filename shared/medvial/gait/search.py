@@ -9,11 +9,11 @@ from medvial.gait.track import Box, Sighting, Track, body_box
 
 LEAST_PRESENCE = 0.6  # of the landmark network, for a sighting to be a person
 _CHANGED = 0.01  # of a region, for the detector to look there again: a person is more of it
-_EVERY, _REGIONS = 2, 1  # with people in sight: every second frame, the region most changed
 _FORGET_S = 1.2  # a track that was not seen for so long is over
 _NEAR = 1.0  # by the radius: a person is found again within this distance of where they should be
 _SIZES = (0.6, 1.7)  # the radius, by that of the last sighting
 _LEAST_RADIUS = 0.04  # by the frame's short side; smaller circles are no person to be analysed
+_MOST_RADIUS = 0.9  # by the body's longer side; half of it is usual, more is two people in one
 _LOCAL = 1.5  # half side of the region that is searched for a lost person, by the radius
 
 
@@ -23,7 +23,7 @@ class Search:
     A person who was seen is looked for where they should be now, by the landmark network (a
     detection by itself is no proof: it takes sun flares for people). The detector looks at the
     whole frame and at tiles of it for others: only where something other than those people has
-    changed, and while somebody is in sight only at the most changed region of every second frame.
+    changed, and while somebody is in sight by turns at the whole frame and the most changed tile.
 
     Args:
         blazepose: The networks; None only keeps thumbnails.
@@ -95,7 +95,9 @@ class Search:
         due = [region for region in regions if changes[region] >= _CHANGED]
         due.sort(key=lambda region: -changes[region])
         if poses and len(self._searched) == len(regions):
-            due = due[:_REGIONS] if len(self.times_s) % _EVERY == 0 else []
+            # The large are found on the whole frame, the small in tiles: by turns.
+            whole = len(self.times_s) % 2 == 0
+            due = [region for region in due if (region == regions[0]) == whole][:1]
         for region in due:
             self._searched[region] = now
         return blazepose.detect_in(frame, due)
@@ -160,7 +162,9 @@ def _continues(circle: Circle, expected: Circle) -> bool:
 def _is_person(pose: Pose, expected: Circle, frame: Image) -> bool:
     height, width = frame.shape[:2]
     inside = 0 <= pose.circle.x < width and 0 <= pose.circle.y < height
-    return inside and pose.presence >= LEAST_PRESENCE and _continues(pose.circle, expected)
+    x0, y0, x1, y1 = body_box(pose)
+    fits = pose.circle.radius <= _MOST_RADIUS * max(x1 - x0, y1 - y0)
+    return inside and fits and pose.presence >= LEAST_PRESENCE and _continues(pose.circle, expected)
 
 
 def _among(circle: Circle, poses: list[Pose]) -> bool:
