@@ -161,7 +161,8 @@ def _finish(trainer: Trainer, best: ModelCheckpoint, run: Path, monitor: str) ->
     path = Path(best.best_model_path)
     if not path.is_file():
         raise InputError(f"Training ended before its first validation; no model is in {run}.")
-    log.info("Best %s: %.4f", monitor, float(best.best_model_score or float("nan")))
+    score = best.best_model_score
+    log.info("Best %s: %.4f", monitor, float("nan") if score is None else float(score))
     note_best(trainer.loggers, path)
     return path
 
