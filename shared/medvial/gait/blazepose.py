@@ -82,7 +82,7 @@ class BlazePose:
         InputError: The files are missing or wrong, or LiteRT is not installed.
     """
 
-    def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
+    def __init__(self, folder: Path | None = None, threads: int = 2) -> None:
         paths = find_weights(folder)
         self._detector = _Network(paths["pose_detection.tflite"], threads)
         self._landmarks = _Network(paths["pose_landmark_full.tflite"], threads)
