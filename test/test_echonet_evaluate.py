@@ -5,9 +5,11 @@ import json
 from unittest import mock
 
 import av
+import echo_data
 import numpy as np
 import pandas as pd
 import pytest
+from echo_data import write_echonet
 from safetensors.torch import save_file
 
 from medvial.echonet.config import Config
@@ -21,6 +23,7 @@ from medvial_training.tasks.echonet import beat_by_beat, report
 from medvial_training.tasks.echonet import evaluate as step
 from medvial_training.tasks.echonet.evaluate import evaluate, evaluate_networks
 from medvial_training.tasks.echonet.overlay_video import Film, pictures, still
+from medvial_training.tasks.echonet.prepare import prepare
 
 HEIGHT, WIDTH = 64, 80
 PERIOD = 40  # frames of a beat: .8 s at 50 frames a second
@@ -339,6 +342,23 @@ def test_real_networks_of_a_model_folder(data, tmp_path):
     assert metrics["counts"]["videos"] == 3
     assert metrics["interval"] is None
     assert (tmp_path / "out/figures/training.png").is_file()
+
+
+def test_a_model_is_tested_on_videos_of_another_hospital(tmp_path):
+    source = write_echonet(tmp_path / "raw", count=3, splits=("TEST",), frames=50)
+    prepare(source, tmp_path / "data", model=echo_data.CONFIG, workers=1)
+    config = echo_data.changed(mean=(70.0,), std=(30.0,))
+    model = tmp_path / "model"
+    model.mkdir()
+    net = build_ejection_fraction(config)
+    save_file(net.state_dict(), model / "ejection_fraction.safetensors")
+    ModelFolder.seal(model, task="echonet", config=vars(config))
+    metrics = evaluate(
+        tmp_path / "data", model, tmp_path / "out", overlays=0, resamples=20, progress=False
+    )
+    assert (metrics["counts"]["videos"], metrics["notice"]) == (3, None)
+    with (tmp_path / "out/per_video.csv").open() as file:
+        assert all(row["ef_one_clip"] for row in csv.DictReader(file))
 
 
 def test_frames_of_another_size_are_refused(data, tmp_path):

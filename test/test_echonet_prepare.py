@@ -18,6 +18,7 @@ from echo_data import (
 )
 
 from medvial.errors import InputError
+from medvial_training.splits import Fractions
 from medvial_training.tasks.echonet import frame_store
 from medvial_training.tasks.echonet.prepare import prepare
 from medvial_training.tasks.echonet.tracings import polygon_mask, tracing_mask
@@ -102,6 +103,18 @@ def test_without_a_split_patients_stay_together(tmp_path):
     tables = run(source, tmp_path / "out")
     sides = [set(tables[s]["patient"]) for s in ("train", "valid", "test")]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_videos_of_another_hospital_are_all_for_the_test(tmp_path, caplog, given):
+    caplog.set_level("INFO")
+    source = write_echonet(tmp_path / "raw", count=3, splits=("Test",) if given else ("",))
+    fractions = Fractions() if given else Fractions(valid=0, test=1)
+    tables = run(source, tmp_path / "out", fractions=fractions)
+    assert [len(tables[s]) for s in ("train", "valid", "test")] == [0, 0, 3]
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["mean"], config["std"]) == (list(CONFIG.mean), list(CONFIG.std))
+    assert "Nothing to train on: test a model on these videos with step 3" in caplog.text
 
 
 def test_a_rate_that_is_not_the_files_is_told(tmp_path, caplog):

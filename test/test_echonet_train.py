@@ -276,3 +276,21 @@ def test_what_cannot_be_trained(data, config, tmp_path):
         file.write(leak + "\n")
     with pytest.raises(InputError, match=r"train\.csv and valid\.csv share image_id 0X"):
         fit(bad, tmp_path / "run", config)
+
+
+def test_videos_for_the_test_alone_are_not_trained_on(tmp_path):
+    prepare(write_echonet(tmp_path / "raw", 2, ("TEST",)), tmp_path / "data", model=CONFIG)
+    with pytest.raises(InputError, match=r"to train on .*the test alone\. .* with step 3, --data"):
+        fit(tmp_path / "data", tmp_path / "run", CONFIG)
+
+
+@pytest.mark.parametrize("networks", ["both", "ejection_fraction"])
+def test_single_frames_have_no_ejection_fraction(tmp_path, networks):
+    source = write_echonet(tmp_path / "raw", frames=2, count=4)
+    (source / "VolumeTracings.csv").unlink()
+    prepare(source, tmp_path / "data", model=CONFIG, workers=1)
+    config = config_from_dict(
+        Config, json.loads((tmp_path / "data" / "config.json").read_text()), where=tmp_path
+    )
+    with pytest.raises(InputError, match=r"single frames only: .* --networks segmentation\.$"):
+        fit(tmp_path / "data", tmp_path / "run", config, networks=networks)

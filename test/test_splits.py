@@ -92,6 +92,17 @@ def test_given_split_that_is_unknown_or_missing():
         assign_splits(["a", "b"], ["valid", "test"])
 
 
+def test_all_for_the_test_where_a_task_allows_it():
+    everything = Fractions(valid=0, test=1)
+    assert assign_splits(["a", "b"], ["TEST", "test"], test_alone=True) == ["test", "test"]
+    assert assign_splits(["a"], fractions=everything, test_alone=True) == ["test"]
+    given = ["train", "valid", "test"]  # what the data say counts
+    assert assign_splits(["a", "b", "c"], given, everything, test_alone=True) == given
+    for groups in (["a"], ["a", "b", "c"]):
+        with pytest.raises(InputError, match="none in the split train"):
+            assign_splits(groups, fractions=everything)
+
+
 def test_too_few_groups():
     with pytest.raises(InputError, match=r"at least 2 groups .* got 1"):
         assign_splits(["a", "a", "a"])

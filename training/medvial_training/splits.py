@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 KEYS = ("image_id", "patient", "group")
 DUPLICATES = "near_duplicates.csv"
+NO_TRAINING = "Expected samples to train on, got none in the split train."
 _SYNONYMS = {"train": "train", "training": "train", "valid": "valid", "val": "valid"}
 _SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
 
@@ -34,7 +35,8 @@ _SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
 class Fractions:
     """Shares of the groups that become validation and test data; the rest is for training.
 
-    Ignored for a split that the data bring with them.
+    Ignored for a split that the data bring with them. Test 1 and validation 0 make data to test on
+    alone, where the task allows it.
     """
 
     valid: float = 0.125
@@ -44,15 +46,17 @@ class Fractions:
     """Share of the groups for the test, 0 to 1."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing to train on.
+        """Refuse shares that leave nothing to train on, unless everything is for the test.
 
         Raises:
             InputError: A share is negative, or both together reach 1.
         """
-        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
+        test_alone = (self.valid, self.test) == (0, 1)
+        below_one = self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1
+        if not (below_one or test_alone):
             raise InputError(
-                "Expected fractions.valid and fractions.test of at least 0 and together below 1, "
-                f"got {self.valid} and {self.test}."
+                "Expected fractions.valid and fractions.test of at least 0 and together below 1 "
+                f"(or 0 and 1: all for the test), got {self.valid} and {self.test}."
             )
 
 
@@ -83,6 +87,8 @@ def assign_splits(
     given: Sequence[str | None] | None = None,
     fractions: Fractions = Fractions(),
     seed: int = 0,
+    *,
+    test_alone: bool = False,
 ) -> list[str | None]:
     """Put every sample into train, valid or test, whole groups at a time.
 
@@ -95,6 +101,7 @@ def assign_splits(
         given: The split of each sample, or None for all or none of them.
         fractions: Shares of the groups for the splits that are not given.
         seed: Same seed, same splits.
+        test_alone: Whether samples that are all for the test, with nothing to train on, will do.
 
     Returns:
         Per sample its split, or None where it is left out.
@@ -106,16 +113,25 @@ def assign_splits(
     assigned: list[str | None] = (
         _without_leaks(groups, splits) if splits else ["train"] * len(groups)
     )
+    if test_alone and _all_for_test(splits, fractions):
+        return ["test"] * len(groups)
     for split, share in (("test", fractions.test), ("valid", fractions.valid)):
         if split in (splits or ()) or share == 0:
             continue
+        if share == 1:
+            raise InputError(NO_TRAINING)
         # Validation is taken after the test: its share of what is left is larger.
         if split == "valid" and "test" not in (splits or ()):
             share /= 1 - fractions.test
         _carve(assigned, groups, split, share, seed)
     if "train" not in assigned:
-        raise InputError("Expected samples to train on, got none in the split train.")
+        raise InputError(NO_TRAINING)
     return assigned
+
+
+def _all_for_test(splits: Sequence[str] | None, fractions: Fractions) -> bool:
+    """Whether the given split says so, or, where there is none, the fractions do."""
+    return fractions.test == 1 if splits is None else set(splits) == {"test"}
 
 
 def _read_given(given: Sequence[str | None] | None, count: int) -> list[str] | None:

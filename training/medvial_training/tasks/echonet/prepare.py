@@ -68,7 +68,8 @@ def prepare(
         model: height and width are used here; mean and std are measured.
         patient_column: Column of FileList.csv that names the patient; Patient or PatientId if
             there, else every video is a patient of its own.
-        fractions: Shares of validation and test, where the data bring no split.
+        fractions: Shares of validation and test, where the data bring no split; valid 0 and test 1
+            for videos to test an existing model on, as does a Split that is TEST throughout.
         seed: Of the split.
         workers: Processes that read videos; one per core if not given.
         description: What the data are; goes into the manifest of models trained on them.
@@ -161,7 +162,7 @@ def _finish(
     groups = group_samples([v.patient for v in videos], pairs)
     given = [v.split for v in videos]
     _check_split(given, videos)
-    splits = assign_splits(groups, given, fractions, seed)
+    splits = assign_splits(groups, given, fractions, seed, test_alone=True)
     rejected += _leaks(videos, groups, splits)
     used = [(v, g, s) for v, g, s in zip(videos, groups, splits, strict=True) if s is not None]
     write_masks(out, [v for v, _, _ in used], traces)
@@ -184,7 +185,12 @@ def _finish(
 
 
 def _with_statistics(model: Config, train: Sequence[VideoRecord]) -> Config:
-    """The model's configuration with mean and SD of the training videos, alike in all channels."""
+    """The model's configuration with mean and SD of the training videos, alike in all channels.
+
+    Videos to test on alone change nothing: the model that is tested has its own.
+    """
+    if not train:
+        return model
     mean, std = mean_and_std(train, model)
     return dataclasses.replace(model, mean=(mean,) * model.channels, std=(std,) * model.channels)
 
@@ -264,6 +270,8 @@ def _report(out: Path, about: dict[str, Any]) -> None:
         about["with_ef"],
         about["traced"],
     )
+    if not counts["train"]:
+        log.info("Nothing to train on: test a model on these videos with step 3 and --model.")
     log.info(
         "%d pairs of videos are one recording; %d entries are not used, or not whole (%s).",
         about["repeated"],

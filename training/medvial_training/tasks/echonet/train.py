@@ -66,6 +66,7 @@ def train(
     """
     check_prepared(data, model)
     train_set, valid_set = Recordings(data, "train"), Recordings(data, "valid")
+    _check_videos(data, networks, train_set, valid_set)
     for name in NETWORKS:
         if networks not in ("both", name):  # kept beside the one that is trained now
             check_config(run, name, model)
@@ -94,6 +95,21 @@ def train(
         _train_one(name, job, run, common, resume or restarted(), starts[name])
     if is_main():
         write_model(run, model, data, valid_set, choices)
+
+
+def _check_videos(data: Path, networks: str, train_set: Recordings, valid_set: Recordings) -> None:
+    """Refuse data that were prepared for something else: for a test, or for one network."""
+    if not train_set.all:
+        raise InputError(
+            f"Expected videos to train on in {data}, got none: these are for the test alone. Test "
+            f"a model on them with step 3, --data {data} --model FOLDER."
+        )
+    films = any(recording.is_cine for recording in (*train_set.all, *valid_set.all))
+    if networks != "segmentation" and not films:
+        raise InputError(
+            f"Expected films for the ejection fraction, {data} has single frames only: train the "
+            "segmentation alone, --networks segmentation."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
