@@ -94,6 +94,7 @@ def test_step2_does_not_overwrite_a_run(run, data):
     result = step(2, f"--data={data}", f"--run={run}", *FIT)
     assert result.returncode == 1
     assert "with checkpoints of an earlier run. Go on with --resume" in result.stderr
+    assert "These are phantoms: no score says anything about clinical accuracy." in result.stdout
     assert "Traceback" not in result.stderr
 
 

@@ -16,7 +16,7 @@ from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
-from medvial.outputs import replace_folder, write_json
+from medvial.outputs import read_json, replace_folder, write_json
 from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs, fit_module
 from medvial_training.provenance import provenance
@@ -58,6 +58,9 @@ def train(
     module = LandmarkModule(model, fit)
     if weights is not None:
         _start_from(module, weights)
+    source = data / "source.json"
+    if source.is_file() and read_json(source).get("phantom"):
+        log.info("These are phantoms: no score says anything about clinical accuracy.")
     log.info(
         "Training %s (%.2f M parameters) on %d films, validating on %d.",
         model.architecture,
