@@ -24,6 +24,7 @@ from medvial_training.tasks.echonet import evaluate as step
 from medvial_training.tasks.echonet.evaluate import evaluate, evaluate_networks
 from medvial_training.tasks.echonet.overlay_video import Film, pictures, still
 from medvial_training.tasks.echonet.prepare import prepare
+from medvial_training.tasks.echonet.source_logs import write_source_logs
 
 HEIGHT, WIDTH = 64, 80
 PERIOD = 40  # frames of a beat: .8 s at 50 frames a second
@@ -342,6 +343,48 @@ def test_real_networks_of_a_model_folder(data, tmp_path):
     assert metrics["counts"]["videos"] == 3
     assert metrics["interval"] is None
     assert (tmp_path / "out/figures/training.png").is_file()
+    logs = tmp_path / "out/source_logs"
+    assert (logs / "segmentation/log.csv").read_text().splitlines()[2:] == [
+        "1,train,1.5,,,,,,,,",
+        "1,val,nan,0.8,,,,,,,",
+    ]
+    assert (logs / "video/log.csv").read_text().splitlines()[:2] == [
+        "0,train,2.0,,,,,,",
+        "0,val,nan,,,,,,",
+    ]
+
+
+def test_training_curves_in_the_sources_form(tmp_path):
+    rows = {
+        "segmentation": "train/loss,valid/loss,valid/dice,valid/dice_large,valid/dice_small\n"
+        "0,3,0.9,0.8,0.7,0.75,0.65\n1,6,0.5,0.4,0.9,0.92,0.88\n",
+        "ejection_fraction": "train/loss,valid/mae,valid/rmse\n0,3,0.6,4.0,5.0\n",
+    }
+    for name, text in rows.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.csv").write_text("epoch,step," + text)
+    settings = json.dumps({"segmentation_fit": {"batch_size": 16}})
+    (tmp_path / "segmentation/settings.json").write_text(settings)
+    write_source_logs(tmp_path / "out", tmp_path)
+    log = (tmp_path / "out/source_logs/segmentation/log.csv").read_text()
+    assert log.splitlines()[1:3] == ["0,val,0.8,0.7,0.75,0.65,,,,,16", "1,train,0.5,,,,,,,,16"]
+    log = (tmp_path / "out/source_logs/video/log.csv").read_text()
+    assert log == "0,train,0.6,,,,,,\n0,val,25,,,,,,\n"
+    (tmp_path / "ejection_fraction/log.csv").unlink()
+    write_source_logs(tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out/source_logs/video/log.csv").exists()
+
+
+def test_validation_files_have_the_sources_names(tmp_path):
+    frames, inside = film(60, 20)
+    folder = write_data(tmp_path / "data", [("a", frames, inside, 50.0, 50)])
+    (folder / "test.csv").rename(folder / "old.csv")
+    (folder / "valid.csv").rename(folder / "test.csv")
+    (folder / "old.csv").rename(folder / "valid.csv")
+    run(folder, tmp_path / "out", split="valid", overlays=0)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"val_dice.csv", "val_predictions.csv"} < names
+    assert not {name for name in names if name.startswith(("valid_", "test_"))}
 
 
 def test_a_model_is_tested_on_videos_of_another_hospital(tmp_path):

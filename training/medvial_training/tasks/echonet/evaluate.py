@@ -21,6 +21,7 @@ from medvial_training.tasks.echonet.recordings import Recordings, Split
 from medvial_training.tasks.echonet.report import Tested, write_pictures
 from medvial_training.tasks.echonet.result_tables import write_tables
 from medvial_training.tasks.echonet.scores import METHODS, all_scores, gather
+from medvial_training.tasks.echonet.source_logs import write_source_logs
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,8 @@ def evaluate_networks(
     metrics = all_scores(measured, ef, bootstrap, bootstrap.seed)
     metrics |= _circumstances(data, manifest, networks, learned, split, bootstrap)
     write_tables(out, split, measured, ef)
+    if logs is not None:
+        write_source_logs(out, logs)
     tested = Tested(networks, learned, recordings, measured, ef, metrics, bootstrap, logs)
     write_pictures(out, tested, overlays=overlays, progress=progress)
     write_json(out / "metrics.json", metrics)  # last: its presence says that all is there

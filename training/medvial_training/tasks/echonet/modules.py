@@ -68,9 +68,11 @@ class SegmentationModule(TrainedModule):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], _index: int) -> None:
-        """Add up the overlap of one batch."""
-        predicted = self._logits(batch["frame"].float()) > 0
-        self.overlap.update(predicted, batch["mask"].bool(), batch["large"])
+        """Add up the overlap of one batch; its loss is for the curves alone."""
+        logits, masks = self._logits(batch["frame"].float()), batch["mask"]
+        self.overlap.update(logits > 0, masks.bool(), batch["large"])
+        loss = segmentation_loss(logits, masks.float(), self.loss)
+        self.log("valid/loss", loss, on_epoch=True, batch_size=len(masks), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Dice over all pixels of all frames, and of each phase."""

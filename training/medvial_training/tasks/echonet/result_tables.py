@@ -18,8 +18,9 @@ DICE_HEADER = "Filename, Overall, Large, Small"  # with the source's blanks
 def write_tables(out: Path, split: str, measured: list[Measured], ef: EjectionFractions) -> None:
     """Write the source's size.csv, dice and predictions, per_video.csv, and beats.csv if any."""
     write_size(out / "size.csv", measured)
-    write_dice(out / f"{split}_dice.csv", measured)
-    write_predictions(out / f"{split}_predictions.csv", measured)
+    name = {"valid": "val"}.get(split, split)  # the source's word
+    write_dice(out / f"{name}_dice.csv", measured)
+    write_predictions(out / f"{name}_predictions.csv", measured)
     write_table(out / "per_video.csv", video_rows(measured, ef))
     beats = beat_rows(measured)
     if beats:
