@@ -9,7 +9,9 @@ from medvial.echonet.clips import (
     centred_clip_start,
     clip_indices,
     clip_offsets,
+    frame_rate,
     last_clip_start,
+    sampling_rate,
 )
 from medvial.echonet.config import Config
 
@@ -68,3 +70,42 @@ def test_clip_centred_on_a_frame():
     assert centred_clip_start(80, 50.0, TIMED, 176) == 48
     assert centred_clip_start(10, 50.0, TIMED, 176) == 0
     assert centred_clip_start(170, 50.0, TIMED, 176) == 113  # the last whole clip
+
+
+def test_times_rounded_to_milliseconds_are_even():
+    times_s = np.round(np.arange(300) / 30, 3)
+    assert sampling_rate(times_s) == pytest.approx(30, rel=1e-4)
+
+
+def test_clips_follow_uneven_times():
+    config = Config(clip_frames=4, frame_interval_s=0.1)
+    # 50 per second for 0.4 s, then 10 per second
+    times_s = np.concatenate([np.arange(20) * 0.02, 0.4 + np.arange(10) * 0.1])
+    rate = sampling_rate(times_s)
+    assert rate is times_s
+    assert frame_rate(times_s) == pytest.approx(50)
+    np.testing.assert_array_equal(clip_indices(0, rate, config, 30), [0, 5, 10, 15])
+    np.testing.assert_array_equal(clip_indices(10, rate, config, 30), [10, 15, 20, 21])
+    np.testing.assert_array_equal(clip_indices(28, rate, config, 30), [28, 29, BEYOND, BEYOND])
+    assert last_clip_start(30, rate, config) == 26
+    assert centred_clip_start(20, rate, config, 30) == 10  # 0.2 s earlier
+    assert centred_clip_start(29, rate, config, 30) == 26
+    assert centred_clip_start(3, rate, config, 30) == 0
+
+
+def test_a_gap_in_the_times_is_no_frame_rate():
+    config = Config(clip_frames=4, frame_interval_s=0.04)
+    times_s = np.delete(np.arange(80) * 0.02, np.arange(10, 20))
+    # wanted at 0.16, 0.20, 0.24 and 0.28 s; frame 9 is at 0.18 s, frame 10 at 0.40 s
+    rate = sampling_rate(times_s)
+    np.testing.assert_array_equal(clip_indices(8, rate, config, 70), [8, 9, 9, 9])
+    counted = Config(clip_frames=4, frame_interval_s=0)
+    np.testing.assert_array_equal(clip_indices(8, times_s, counted, 70), [8, 10, 12, 14])
+    assert last_clip_start(70, times_s, counted) == 63
+
+
+def test_a_video_shorter_than_a_clip_of_uneven_times():
+    config = Config(clip_frames=4, frame_interval_s=1.0)
+    times_s = np.array([0.0, 0.1, 0.5, 0.6])
+    assert last_clip_start(4, times_s, config) == 0
+    assert (clip_indices(0, times_s, config, 4) == [0, BEYOND, BEYOND, BEYOND]).all()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from cines import write_video
 from echo_data import (
     CONFIG,
     disc_rows,
@@ -21,10 +22,19 @@ from medvial.errors import InputError
 from medvial_training.splits import Fractions
 from medvial_training.tasks.echonet import frame_store
 from medvial_training.tasks.echonet.prepare import prepare
+from medvial_training.tasks.echonet.recordings import Recordings
 from medvial_training.tasks.echonet.tracings import polygon_mask, tracing_mask
 
 FILES = {"config.json", "source.json", "progress.jsonl", "frames.npy", "masks.npy", "videos.csv"}
-FILES |= {"traces.csv", "train.csv", "valid.csv", "test.csv", "near_duplicates.csv", "rejected.csv"}
+FILES |= {
+    "times.npy",
+    "traces.csv",
+    "train.csv",
+    "valid.csv",
+    "test.csv",
+    "near_duplicates.csv",
+    "rejected.csv",
+}
 
 
 def run(source, out, **options):
@@ -129,6 +139,24 @@ def test_a_rate_that_is_not_the_files_is_told(tmp_path, caplog):
         caplog.text
     )
     assert list(tables["videos"]["fps"]) == pytest.approx([25, 50.3, 50, 50])
+
+
+def test_uneven_times_are_kept(tmp_path):
+    source = write_echonet(tmp_path / "raw", count=4)
+    pts = np.cumsum([0, *[20, 60] * 9, 20])  # milliseconds
+    (source / "Videos" / "0X0000.avi").unlink()
+    video = source / "Videos" / "0X0000.mkv"
+    write_video(video, make_frames(0), pts=pts.tolist())
+    run(source, tmp_path / "out")
+    for split in ("train", "valid", "test"):
+        for recording in Recordings(tmp_path / "out", split).all:
+            if recording.video == "0X0000":
+                assert recording.times_s == pytest.approx(pts / 1000)
+            else:
+                assert (recording.times_s, recording.rate) == (None, 50)
+    np.save(tmp_path / "out" / "times.npy", pts / 1000)
+    with pytest.raises(InputError, match=r"times\.npy as step 1 writes it\. Run step 1 again"):
+        Recordings(tmp_path / "out", "test")
 
 
 def test_a_copy_on_another_side_is_left_out_by_name(tmp_path):

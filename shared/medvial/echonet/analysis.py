@@ -6,13 +6,18 @@ number that the container gives.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medvial.echonet.beats import Beat, BeatOptions, Rhythm, find_beats, summarise_rhythm
-from medvial.echonet.clips import centred_clip_start, last_clip_start
+from medvial.echonet.clips import (
+    Rate,
+    centred_clip_start,
+    frame_rate,
+    last_clip_start,
+    sampling_rate,
+)
 from medvial.echonet.config import Config
 from medvial.echonet.long_axis import MIN_PIXELS, largest_component
 from medvial.echonet.networks import EchoNetworks
@@ -113,12 +118,12 @@ def analyse(
         raise InputError("Expected at least one frame, got none.")
     masks = segment_masks(frames, networks, learned, progress)
     area = masks.sum(axis=(1, 2)).astype(np.float64)
-    fps = frame_rate(times_s)
+    rate = sampling_rate(times_s)
     beats = find_beats(area, times_s, BeatOptions.of(networks.config)) if len(frames) > 1 else []
-    starts = [centred_clip_start(b.es, fps, networks.config, len(frames)) for b in beats]
+    starts = [centred_clip_start(b.es, rate, networks.config, len(frames)) for b in beats]
     from_beats = any(beat.es_seen for beat in beats)
-    wanted = starts if from_beats else _spread_starts(len(frames), fps, networks.config)
-    clips = _read_clips(frames, sorted(set(wanted)), fps, networks, learned)
+    wanted = starts if from_beats else _spread_starts(len(frames), rate, networks.config)
+    clips = _read_clips(frames, sorted(set(wanted)), rate, networks, learned)
     results = [
         _beat_result(beat, start, clips, masks, spacing_cm)
         for beat, start in zip(beats, starts, strict=True)
@@ -131,7 +136,7 @@ def analyse(
     return Analysis(
         masks=masks,
         area_px=area,
-        fps=fps,
+        fps=frame_rate(times_s),
         beats=results,
         rhythm=summarise_rhythm(beats, times_s),
         clips=clips,
@@ -159,31 +164,26 @@ def segment_masks(
     return masks
 
 
-def frame_rate(times_s: NDArray[Any]) -> float:
-    """Frames per second by the median interval; NaN for a single frame."""
-    return float(1 / np.median(np.diff(times_s))) if len(times_s) > 1 else float("nan")
-
-
 def _ventricle(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     part = largest_component(mask)
     return part if part.sum() >= MIN_PIXELS else np.zeros_like(part)
 
 
-def _spread_starts(frame_count: int, fps: float, config: Config) -> list[int]:
-    last = last_clip_start(frame_count, fps, config)
+def _spread_starts(frame_count: int, rate: Rate, config: Config) -> list[int]:
+    last = last_clip_start(frame_count, rate, config)
     return [int(start) for start in np.linspace(0, last, CLIPS_WITHOUT_BEATS)]
 
 
 def _read_clips(
     frames: NDArray[np.uint8],
     starts: list[int],
-    fps: float,
+    rate: Rate,
     networks: EchoNetworks,
     learned: Learned,
 ) -> dict[int, float]:
     if networks.regression is None:
         return {}
-    values = learned.recalibrate(networks.ejection_fraction(frames, starts, fps))
+    values = learned.recalibrate(networks.ejection_fraction(frames, starts, rate))
     return dict(zip(starts, map(float, values), strict=True))
 
 

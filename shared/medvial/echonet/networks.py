@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medvial.echonet.clips import BEYOND, clip_indices
+from medvial.echonet.clips import BEYOND, Rate, clip_indices
 from medvial.echonet.config import Config
 from medvial.echonet.preprocess import to_tensor
 from medvial.errors import InputError
@@ -67,14 +67,14 @@ class EchoNetworks:
             yield _sigmoid(network(to_tensor(batch, self.config))[:, 0])
 
     def ejection_fraction(
-        self, frames: NDArray[np.uint8], starts: Sequence[int] | NDArray[np.intp], fps: float
+        self, frames: NDArray[np.uint8], starts: Sequence[int] | NDArray[np.intp], rate: Rate
     ) -> NDArray[np.float64]:
         """Ejection fraction of each clip of a video.
 
         Args:
             frames: (T, H, W) uint8 at the network's size; may be a memory map.
             starts: (N,) where the clips start, 0-based.
-            fps: Frames per second; 0 or NaN = not known.
+            rate: Frames per second, or uneven times, as in `clips`.
 
         Returns:
             (N,) percent.
@@ -86,23 +86,23 @@ class EchoNetworks:
         values = [np.empty(0)]
         for first in range(0, len(starts), CLIPS_PER_BATCH):
             batch = starts[first : first + CLIPS_PER_BATCH]
-            clips = [clip_tensor(frames, int(start), fps, self.config) for start in batch]
+            clips = [clip_tensor(frames, int(start), rate, self.config) for start in batch]
             values.append(network(np.stack(clips))[:, 0].astype(np.float64))
         return np.concatenate(values)
 
 
 def clip_tensor(
-    frames: NDArray[np.uint8], start: int, fps: float, config: Config
+    frames: NDArray[np.uint8], start: int, rate: Rate, config: Config
 ) -> NDArray[np.float32]:
     """One clip as the network takes it: (C, clip_frames, H, W) float32, 0 beyond the video's end.
 
     Args:
         frames: (T, H, W) uint8 at the network's size; may be a memory map.
         start: Its first frame, 0-based.
-        fps: Frames per second of the video; 0 or NaN = not known.
+        rate: Frames per second of the video, or uneven times, as in `clips`.
         config: How clips are sampled and frames normalised.
     """
-    indices = clip_indices(start, fps, config, len(frames))
+    indices = clip_indices(start, rate, config, len(frames))
     inside = indices != BEYOND
     clip = np.zeros((len(indices), config.channels, *frames.shape[1:]), np.float32)
     clip[inside] = to_tensor(np.asarray(frames[indices[inside]]), config)

@@ -103,7 +103,8 @@ class Clips(Dataset[Sample]):
     def padded(self) -> int:
         """Number of videos that are shorter than a clip."""
         return sum(
-            bool((clip_indices(0, r.fps, self.config, r.count) == BEYOND).any()) for r in self.items
+            bool((clip_indices(0, r.rate, self.config, r.count) == BEYOND).any())
+            for r in self.items
         )
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
@@ -111,13 +112,13 @@ class Clips(Dataset[Sample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         recording = self.items[index]
         frames = self.recordings.frames(recording)
-        last = last_clip_start(recording.count, recording.fps, self.config)
+        last = last_clip_start(recording.count, recording.rate, self.config)
         if self.clips_per_video is None:
             rng = np.random.default_rng((self.seed, epoch, index))
             starts = [int(rng.integers(last + 1))]
         else:
             starts = fixed_starts(last, self.clips_per_video)
-        rows = [clip_indices(s, recording.fps, self.config, recording.count) for s in starts]
+        rows = [clip_indices(s, recording.rate, self.config, recording.count) for s in starts]
         indices = np.stack(rows)  # (K, T)
         inside = indices != BEYOND
         clips = np.zeros((*indices.shape, *frames.shape[1:]), np.uint8)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FRAMES, PROGRESS = "frames.npy", "progress.jsonl"
 HEADER_BYTES = 128  # of a .npy file; NumPy's own alignment allows 64, 128, ...
-FORMAT = 1  # count up when the same file and settings give other pixels
+FORMAT = 2  # count up when the same file and settings give other pixels or times
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class VideoRecord:
     """(2, 3) from pixels of the file to network pixels; None for the same."""
     masks: dict[str, str] = field(default_factory=dict)
     """Masks that came with the video: packed bits in hexadecimal, by frame."""
+    times_s: list[float] | None = None
+    """Seconds from its first frame, where the frames do not come evenly."""
     total: float = 0.0
     """Sum of its grey values."""
     total_squares: float = 0.0
@@ -238,6 +240,7 @@ def _read(video: RawVideo, key: str) -> tuple[VideoRecord, NDArray[np.uint8]]:
         spacing_mm=clip.spacing_mm if math.isfinite(clip.spacing_mm) else 0.0,
         to_network=None if matrix is None else matrix.tolist(),
         masks={str(k): np.packbits(mask).tobytes().hex() for k, mask in clip.masks.items()},
+        times_s=None if clip.times_s is None else clip.times_s.tolist(),
         total=float(counts @ values),
         total_squares=float(counts @ values**2),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medvial.echonet.analysis import Analysis, analyse, segment_masks
 from medvial.echonet.beats import source_systoles
-from medvial.echonet.clips import all_clip_starts, last_clip_start
+from medvial.echonet.clips import all_clip_starts, last_clip_start, sampling_rate
 from medvial.echonet.long_axis import largest_component
 from medvial.echonet.networks import EchoNetworks
 from medvial.echonet.postprocess import Learned
@@ -140,6 +140,8 @@ def measure(
 
 def times_s(recording: Recording) -> FloatArray:
     """(T,) time of every frame in seconds; an unknown rate is taken for the source's 50 per s."""
+    if recording.times_s is not None:
+        return recording.times_s
     return np.arange(recording.count) / frame_rate(recording)
 
 
@@ -215,12 +217,12 @@ def _clips(
     all_clips: bool,
 ) -> dict[str, Any]:
     """EF of the clips that were not read yet: the first, those of the source's beats, or all."""
-    config, fps = networks.config, frame_rate(recording)
-    last = last_clip_start(len(frames), fps, config)
+    config, rate = networks.config, sampling_rate(times_s(recording))
+    last = last_clip_start(len(frames), rate, config)
     needed = {0, *clip_starts(systoles, last, R_SCRIPT).tolist()}
     if all_clips:
-        needed |= set(all_clip_starts(len(frames), fps, config).tolist())
+        needed |= set(all_clip_starts(len(frames), rate, config).tolist())
     starts = sorted(needed - set(known))
-    values = learned.recalibrate(networks.ejection_fraction(frames, starts, fps))
+    values = learned.recalibrate(networks.ejection_fraction(frames, starts, rate))
     merged = known | dict(zip(starts, map(float, values), strict=True))
     return {"clip_ef": dict(sorted(merged.items())), "last_start": last}

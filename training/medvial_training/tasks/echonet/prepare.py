@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ import numpy as np
 
 from medvial.echonet.config import Config
 from medvial.errors import InputError
-from medvial.outputs import read_json, write_json
+from medvial.outputs import read_json, write_bytes, write_json
 from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
 from medvial_training.tasks.echonet.camus_source import open_camus
 from medvial_training.tasks.echonet.echonet_source import FILE_LIST, open_echonet
@@ -32,7 +33,7 @@ from medvial_training.tasks.echonet.usable import usable_videos
 log = logging.getLogger(__name__)
 
 CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
-VIDEOS, REJECTED = "videos.csv", "rejected.csv"
+VIDEOS, TIMES, REJECTED = "videos.csv", "times.npy", "rejected.csv"
 SAME_VIDEO = 0.2
 """Distance (1 - correlation after alignment) of the mean frames below which two videos are one.
 
@@ -56,7 +57,7 @@ def prepare(
 ) -> None:
     """Bring videos to the networks' size, make masks of the tracings, and split by patient.
 
-    Leaves frames.npy, masks.npy, videos.csv, traces.csv, train.csv, valid.csv, test.csv,
+    Leaves frames.npy, times.npy, masks.npy, videos.csv, traces.csv, train.csv, valid.csv, test.csv,
     near_duplicates.csv, rejected.csv, source.json, progress.jsonl and, last, config.json. A run
     that was interrupted goes on where it stopped.
 
@@ -132,7 +133,7 @@ def _fingerprint(raw: RawData, store: FrameStore, model: Config, settings: list[
 
 
 def _is_done(out: Path, fingerprint: str, store: FrameStore, raw: RawData) -> bool:
-    files = [CONFIG, SOURCE, DUPLICATES, FRAMES, MASKS, VIDEOS, TRACES, REJECTED]
+    files = [CONFIG, SOURCE, DUPLICATES, FRAMES, MASKS, VIDEOS, TIMES, TRACES, REJECTED]
     files += [f"{split}.csv" for split in SPLITS]
     return (
         all((out / name).is_file() for name in files)
@@ -248,15 +249,28 @@ def _write_tables(
     rows = []
     for video, _, _ in used:
         record = store.records[video.name]
-        fps = video.fps if video.fps > 0 else record.fps or math.nan
+        listed = video.fps > 0 and record.times_s is None  # uneven times are the file's
+        fps = video.fps if listed else record.fps or math.nan
         numbers = [fps, video.ef, video.esv, video.edv, record.spacing_mm or math.nan]
         known = ["" if math.isnan(number) else number for number in numbers]
         rows.append([video.name, video.patient, record.first, record.count, *known])
     write_csv(out / VIDEOS, columns, rows)
+    _write_times(out / TIMES, [store.records[v.name] for v, _, _ in used], len(store.read()))
     write_csv(out / REJECTED, ["video", "reason"], rejected)
     for split in SPLITS:
         rows = [[v.name, v.name, v.patient, group] for v, group, name in used if name == split]
         write_csv(out / f"{split}.csv", ["image_id", "video", "patient", "group"], rows)
+
+
+def _write_times(path: Path, records: Sequence[VideoRecord], count: int) -> None:
+    """Times of the frames of frames.npy, (F,) seconds; NaN in videos whose frames come evenly."""
+    times_s = np.full(count, np.nan)
+    for record in records:
+        if record.times_s is not None:
+            times_s[record.first : record.end] = record.times_s
+    file = io.BytesIO()
+    np.save(file, times_s)
+    write_bytes(path, file.getvalue())
 
 
 def _report(out: Path, about: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medvial.echonet.clips import is_even
 from medvial.echonet.config import Config
 from medvial.echonet.preprocess import preprocess
 from medvial.video import open_cine
@@ -20,13 +21,14 @@ def read_clip(path: Path, config: Config) -> Clip:
         InputError: The file is no usable video.
     """
     with open_cine(path) as cine:
-        frames, geometry, _times, _sector = preprocess(cine, config)
+        frames, geometry, times_s, _sector = preprocess(cine, config)
         info = cine.info
     return Clip(
         frames,
         to_network=_matrix(geometry.to_network),
         fps=info.fps,
         spacing_mm=math.nan if geometry.spacing_mm is None else geometry.spacing_mm[0],
+        times_s=None if is_even(times_s) else times_s,
     )
 
 

@@ -1,7 +1,7 @@
 """The prepared videos of a split, as evaluation reads them: one at a time, from memory maps."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medvial.echonet.clips import Rate
 from medvial.errors import InputError
 from medvial_training.splits import load_splits
 
@@ -49,6 +50,13 @@ class Recording:
     spacing_mm: float
     """Side of a pixel."""
     traces: tuple[Trace, ...] = ()
+    times_s: NDArray[np.float64] | None = field(default=None, compare=False)
+    """(count,) seconds from the first frame, where the frames do not come evenly."""
+
+    @property
+    def rate(self) -> Rate:
+        """What clips are sampled by: uneven times, else frames per second."""
+        return self.fps if self.times_s is None else self.times_s
 
     @property
     def is_cine(self) -> bool:
@@ -87,6 +95,7 @@ class Recordings:
             for row in members.to_dict("records")
         ]
         self._check(data)
+        self.all = _with_times(self.all, data / "times.npy", len(self._frames))
 
     def frames(self, recording: Recording) -> NDArray[np.uint8]:
         """(T, H, W) uint8, grey; a view of the memory map."""
@@ -134,6 +143,23 @@ def _recording(row: dict[Hashable, Any], known: Any, traces: tuple[Trace, ...]) 
         spacing_mm=float(known["spacing_mm"]),
         traces=traces,
     )
+
+
+def _with_times(recordings: list[Recording], path: Path, count: int) -> list[Recording]:
+    """Recordings with their uneven times; without the file all come evenly."""
+    if not path.is_file():
+        return recordings
+    try:
+        times_s: NDArray[np.float64] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        times_s = np.empty(0)
+    if times_s.shape != (count,):
+        raise InputError(f"Expected {path} as step 1 writes it. Run step 1 again.")
+    own = [times_s[r.first : r.first + r.count] for r in recordings]
+    return [
+        r if np.isnan(times).any() else replace(r, times_s=times)
+        for r, times in zip(recordings, own, strict=True)
+    ]
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from medvial.outputs import write_bytes
 from medvial_training.tasks.echonet.beat_by_beat import SIZE_COLUMNS
 from medvial_training.tasks.echonet.dice import per_video
-from medvial_training.tasks.echonet.measure import Measured, frame_rate
+from medvial_training.tasks.echonet.measure import Measured, times_s
 from medvial_training.tasks.echonet.scores import EjectionFractions, overlaps
 
 DICE_HEADER = "Filename, Overall, Large, Small"  # with the source's blanks
@@ -104,15 +104,15 @@ def beat_rows(measured: list[Measured]) -> list[dict[str, Any]]:
     rows = []
     for m in measured:
         for number, result in enumerate(m.analysis.beats if m.analysis else [], start=1):
-            rate = frame_rate(m.recording)
+            times = times_s(m.recording)
             rows.append(
                 {
                     "video": m.recording.video,
                     "beat": number,
                     "ed_frame": result.beat.ed,
                     "es_frame": result.beat.es,
-                    "ed_s": round(result.beat.ed / rate, 4),
-                    "es_s": round(result.beat.es / rate, 4),
+                    "ed_s": round(float(times[result.beat.ed]), 4),
+                    "es_s": round(float(times[result.beat.es]), 4),
                     "ed_seen": result.beat.ed_seen,
                     "es_seen": result.beat.es_seen,
                     "clip_start": result.clip_start,

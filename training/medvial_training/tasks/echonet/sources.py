@@ -26,6 +26,8 @@ class Clip:
     """As the container takes it: of the file, or its default where the file says nothing."""
     spacing_mm: float = math.nan
     """Size of a network pixel, in millimetres."""
+    times_s: NDArray[np.float64] | None = None
+    """(T,) seconds from the first frame, where the frames do not come evenly."""
 
 
 @dataclass

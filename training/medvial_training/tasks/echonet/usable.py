@@ -34,7 +34,8 @@ def _compare_with_list(
         if record.count < video.frame_count:
             reason = f"{video.frame_count:g} frames are listed, the file has {record.count}"
             rejected.append((video.name, f"{reason}; used as it is"))
-        if video.fps > 0 and abs(record.fps / video.fps - 1) > SAME_RATE:
+        even = record.times_s is None  # else the file's own times are used, whatever is listed
+        if even and video.fps > 0 and abs(record.fps / video.fps - 1) > SAME_RATE:
             other_rate.append(f"{video.name} ({video.fps:g}, its file {record.fps:g})")
     if other_rate:
         log.warning(

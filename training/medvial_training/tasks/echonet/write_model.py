@@ -26,7 +26,7 @@ from medvial_training.tasks.echonet.learn import (
     conformal_half_width,
     recalibration,
 )
-from medvial_training.tasks.echonet.measure import frame_rate
+from medvial_training.tasks.echonet.measure import times_s
 from medvial_training.tasks.echonet.recordings import Recording, Recordings
 
 log = logging.getLogger(__name__)
@@ -156,10 +156,9 @@ def _read_video(
     """Ejection fraction of a video, percent."""
     frames = valid.frames(video)
     if networks.segmentation is not None:
-        times_s = np.arange(video.count) / frame_rate(video)
-        value = analyse(frames, times_s, networks, learned).ejection_fraction
+        value = analyse(frames, times_s(video), networks, learned).ejection_fraction
         assert value is not None  # there is a regression: every video has a value
         return value
-    last = last_clip_start(video.count, video.fps, networks.config)
+    last = last_clip_start(video.count, video.rate, networks.config)
     starts = fixed_starts(last, choices.validation_clips)
-    return float(networks.ejection_fraction(frames, starts, video.fps).mean())
+    return float(networks.ejection_fraction(frames, starts, video.rate).mean())
