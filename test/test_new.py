@@ -1,6 +1,7 @@
 """`medvial new`: folders for any kinds, in the project's style, that run and can be rehearsed."""
 
 import json
+import locale
 import re
 import shutil
 import subprocess
@@ -63,6 +64,12 @@ def test_every_kind_at_once_runs_in_silence_and_is_in_the_style_of_the_project(t
     assert len(expected) == len(interface.outputs) + 1 == len(outputs) + 1
     assert expected["images/segmentation-out/output.mha"]["image"]["labels"]["1"] == 3 * 12 * 16
     lint(folder)
+
+
+def test_examples_leave_the_locale_alone(tmp_path):
+    before = locale.setlocale(locale.LC_ALL)
+    new("series", input=[f"{DICOM_IMAGE_SET}:series"], output=["Float:score"], into=tmp_path)
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 @pytest.mark.parametrize("output", ["Segmentation", "Heat Map", "Displacement field", "Image"])

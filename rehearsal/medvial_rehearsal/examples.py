@@ -2,6 +2,7 @@
 
 import io
 import json
+import locale
 import sqlite3
 import tempfile
 import zipfile
@@ -147,7 +148,11 @@ def _write_dicom(folder: Path) -> None:
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{series}.{index + 1}.dcm"))
-        writer.Execute(one)
+        before = locale.setlocale(locale.LC_ALL)
+        try:
+            writer.Execute(one)
+        finally:  # it leaves the process in the C locale, where Python reads texts as ASCII
+            locale.setlocale(locale.LC_ALL, before)
 
 
 def _file_content(extension: str) -> bytes:
