@@ -250,7 +250,7 @@ def described(folder, data, split):
     ("split", "text"),
     [
         ("train", "these very films: not a test"),
-        ("valid", "the model and its calibration were chosen on these films"),
+        ("valid", "the model, and what is learned after it, were chosen on these films"),
         ("test", "the training split of the same data, these films kept out"),
     ],
 )

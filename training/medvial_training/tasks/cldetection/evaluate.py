@@ -12,8 +12,9 @@ from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
 from medvial.models import Manifest
 from medvial.outputs import read_json, write_json
+from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
-from medvial_training.provenance import DATA_FIELDS, git_revision, provenance
+from medvial_training.provenance import DATA_FIELDS, git_revision
 from medvial_training.tasks.cldetection.dataset import (
     INPUT_FIELDS,
     Sample,
@@ -46,12 +47,6 @@ from medvial_training.tasks.cldetection.scores import (
 )
 
 log = logging.getLogger(__name__)
-
-# What a result on each split of the model's own data is worth.
-NOT_A_TEST = {
-    "train": "these very films: not a test",
-    "valid": "the model and its calibration were chosen on these films: not an independent test",
-}
 
 
 def evaluate(
@@ -173,7 +168,7 @@ def _circumstances(
     """What was tested on what, by which software; no path of a machine."""
     source = read_json(data / "source.json") if (data / "source.json").is_file() else {}
     model_phantom = bool(manifest.training.get("data", {}).get("phantom"))
-    same_data = _same_data(manifest, data)
+    same = same_data(manifest, data)
     return {
         "task": "cldetection",
         "split": split,
@@ -185,34 +180,14 @@ def _circumstances(
             "height": config.height,
             "width": config.width,
             "fit": config.fit,
-            "trained_on": _trained_on(manifest, same_data, split),
+            "trained_on": trained_on(manifest, same, split, "films"),
             "trained_on_phantoms": model_phantom,
         },
-        "notice": NOT_A_TEST.get(split) if same_data else None,
+        "notice": notice(split, "films") if same else None,
         "bootstrap": {"unit": "patient or repeated film", **vars(bootstrap)},
         "git_revision": git_revision(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _same_data(manifest: Manifest, data: Path) -> bool | None:
-    """Whether the model was trained on the training split of these data; None if not recorded."""
-    recorded = manifest.training.get("splits_sha256", {}).get("train")
-    if recorded is None:
-        return None
-    return bool(recorded == provenance(data)["splits_sha256"].get("train"))
-
-
-def _trained_on(manifest: Manifest, same_data: bool | None, split: str) -> str:
-    """In words: the model's training data, and what it has to do with the tested films."""
-    described = str(manifest.training.get("data", {}).get("description") or "").rstrip(". ")
-    described = described or "data that its manifest does not name"
-    if same_data is None:
-        return f"{described}; whether these films were among them is not recorded"
-    if not same_data:
-        return f"{described}: another selection than this data’s, so overlap was not checked"
-    kept_out = "the training split of the same data, these films kept out"
-    return f"{described}: {NOT_A_TEST.get(split, kept_out)}"
 
 
 def _log_result(metrics: dict[str, Any], out: Path) -> None:

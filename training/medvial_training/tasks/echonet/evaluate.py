@@ -14,8 +14,9 @@ from medvial.echonet.postprocess import POSTPROCESS, Learned
 from medvial.errors import InputError
 from medvial.models import Manifest, ModelFolder
 from medvial.outputs import read_json, write_json
+from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
-from medvial_training.provenance import DATA_FIELDS, git_revision, provenance
+from medvial_training.provenance import DATA_FIELDS, git_revision
 from medvial_training.tasks.echonet.measure import Measured, measure
 from medvial_training.tasks.echonet.recordings import Recordings, Split
 from medvial_training.tasks.echonet.report import Tested, write_pictures
@@ -26,12 +27,6 @@ from medvial_training.tasks.echonet.source_logs import write_source_logs
 log = logging.getLogger(__name__)
 
 TASK = "echonet"
-
-# What a result on each split of the model's own data is worth.
-NOT_A_TEST = {
-    "train": "these very videos: not a test",
-    "valid": "the model and its interval were chosen on these videos: not an independent test",
-}
 
 
 def evaluate(
@@ -150,7 +145,7 @@ def _circumstances(
 ) -> dict[str, Any]:
     """What was tested on what, by which software; no path of a machine."""
     source = read_json(data / "source.json") if (data / "source.json").is_file() else {}
-    config, same_data = networks.config, _same_data(manifest, data)
+    config, same = networks.config, same_data(manifest, data)
     return {
         "task": TASK,
         "split": split,
@@ -165,10 +160,10 @@ def _circumstances(
             "frame": [config.width, config.height],
             "clip": _clip(config),
             "interval_coverage": learned.coverage if learned.half_width is not None else None,
-            "trained_on": _trained_on(manifest, same_data, split),
+            "trained_on": trained_on(manifest, same, split, "videos"),
             "trained_on_phantoms": bool(manifest.training.get("data", {}).get("phantom")),
         },
-        "notice": NOT_A_TEST.get(split) if same_data else None,
+        "notice": notice(split, "videos") if same else None,
         "bootstrap": {"unit": "patient", **vars(bootstrap)},
         "methods": METHODS,
         "git_revision": git_revision(),
@@ -181,26 +176,6 @@ def _clip(config: Config) -> str:
     if config.frame_interval_s > 0:
         return f"{config.clip_frames} frames, {1000 * config.frame_interval_s:g} ms apart"
     return f"{config.clip_frames} frames, one in {config.frame_period}"
-
-
-def _same_data(manifest: Manifest, data: Path) -> bool | None:
-    """Whether the model was trained on the training split of these data; None if not recorded."""
-    recorded = manifest.training.get("splits_sha256", {}).get("train")
-    if recorded is None:
-        return None
-    return bool(recorded == provenance(data)["splits_sha256"].get("train"))
-
-
-def _trained_on(manifest: Manifest, same_data: bool | None, split: str) -> str:
-    """In words: the model's training data, and what it has to do with the tested videos."""
-    described = str(manifest.training.get("data", {}).get("description") or "").rstrip(". ")
-    described = described or "data that its manifest does not name"
-    if same_data is None:
-        return f"{described}; whether these videos were among them is not recorded"
-    if not same_data:
-        return f"{described}: another selection than this data’s, so overlap was not checked"
-    kept_out = "the training split of the same data, these videos kept out"
-    return f"{described}: {NOT_A_TEST.get(split, kept_out)}"
 
 
 def _log_result(metrics: dict[str, Any], out: Path) -> None:
