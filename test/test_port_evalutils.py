@@ -1,5 +1,6 @@
 """The programs of docs/port-an-evalutils-algorithm.md: the originals under evalutils 0.4.2."""
 
+import fcntl
 import hashlib
 import json
 import re
@@ -40,11 +41,13 @@ def evalutils_python():
     """Python of an environment with evalutils 0.4.2, made once."""
     stamp, wanted = VENV / ".requirements.sha256", hashlib.sha256(REQUIREMENTS.read_bytes())
     python = VENV / "bin" / "python"
-    if not (stamp.is_file() and stamp.read_text() == wanted.hexdigest()):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-        pip = [python, "-m", "pip", "install", "-qq", "--require-hashes", "-r", REQUIREMENTS]
-        subprocess.run(pip, check=True)
-        stamp.write_text(wanted.hexdigest())
+    with VENV.with_name(f"{VENV.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be making it
+        if not (stamp.is_file() and stamp.read_text() == wanted.hexdigest()):
+            subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+            pip = [python, "-m", "pip", "install", "-qq", "--require-hashes", "-r", REQUIREMENTS]
+            subprocess.run(pip, check=True)
+            stamp.write_text(wanted.hexdigest())
     return python
 
 
