@@ -240,9 +240,10 @@ def image_invoke(context: ClientRehearsal) -> str:
 @gate("G4", "the challenge kit's own test script, twice, and its readers", required=False)
 def kit(context: ClientRehearsal) -> str:
     """grand-challenge-forge on the exec image, one case for each interface that has one."""
-    chosen: dict[Interface, ForgeCase] = {}
+    chosen: dict[frozenset[str], ForgeCase] = {}  # by the inputs, which tell interfaces apart
     for index, interface in enumerate(context.interfaces):
-        chosen.setdefault(interface, ForgeCase(interface, context.staged(index)))
+        inputs = frozenset(socket.slug for socket in interface.inputs)
+        chosen.setdefault(inputs, ForgeCase(interface, context.staged(index)))
     return run_forge(
         context.image("exec"),
         list(chosen.values()),
