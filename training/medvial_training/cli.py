@@ -10,7 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli, set_parsing_settings
+from jsonargparse import (
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    auto_cli,
+    set_parsing_settings,
+)
 
 from medvial.errors import InputError
 from medvial.outputs import read_json
@@ -135,9 +141,13 @@ def _with_values(arguments: list[str], parser: ArgumentParser) -> list[str]:
 
 
 def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -> None:
-    """Start `--model.*` from what step 1 wrote, so that every number is set in one place."""
+    """Start the model's options from what step 1 wrote, so that every number is set in one place.
+
+    `--model.*` from config.json; where a task has several systems, `--SYSTEM.*` from
+    SYSTEM/config.json.
+    """
     defaults = parser.get_defaults()
-    if "model" not in defaults or "data" not in defaults or isinstance(defaults["model"], Path):
+    if "data" not in defaults:
         return
     data = Path(defaults["data"])
     for position, argument in enumerate(arguments):
@@ -145,10 +155,12 @@ def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -
             data = Path(arguments[position + 1])
         elif argument.startswith("--data="):
             data = Path(argument.removeprefix("--data="))
-    if (data / "config.json").is_file():
-        values = read_json(data / "config.json")
-        known = {key: values[key] for key in vars(defaults["model"]) if key in values}
-        parser.set_defaults({f"model.{key}": value for key, value in known.items()})
+    for name, values in vars(defaults).items():
+        path = data / ("." if name == "model" else name) / "config.json"
+        if isinstance(values, Namespace) and path.is_file():
+            noted = read_json(path)
+            known = {key: noted[key] for key in vars(values) if key in noted}
+            parser.set_defaults({f"{name}.{key}": value for key, value in known.items()})
 
 
 def _quiet_libraries() -> None:
