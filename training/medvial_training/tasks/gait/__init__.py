@@ -1,0 +1,1 @@
+"""Gait: preparing videos and keypoints, training, evaluating, exporting; two systems."""

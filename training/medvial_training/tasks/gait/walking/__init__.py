@@ -1,0 +1,1 @@
+"""Adult spinal deformity from walking videos: sources, training, evaluation."""
