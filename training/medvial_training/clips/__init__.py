@@ -1,0 +1,1 @@
+"""Clip classification: what walking videos and general video classification train on."""
