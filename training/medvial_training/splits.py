@@ -27,8 +27,8 @@ SPLITS = ("train", "valid", "test")
 KEYS = ("image_id", "patient", "group")
 DUPLICATES = "near_duplicates.csv"
 NO_TRAINING = "Expected samples to train on, got none in the split train."
-_SYNONYMS = {"train": "train", "training": "train", "valid": "valid", "val": "valid"}
-_SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
+SYNONYMS = {"train": "train", "training": "train", "valid": "valid", "val": "valid"}
+SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,12 @@ def _read_given(given: Sequence[str | None] | None, count: int) -> list[str] | N
     if len(given) != count:
         raise ValueError(f"{len(given)} splits for {count} samples")
     for position, name in enumerate(given):
-        if (name or "").strip().lower() not in _SYNONYMS:
+        if (name or "").strip().lower() not in SYNONYMS:
             raise InputError(
                 f"Expected the split of every sample to be train, valid or test, got {name!r} for "
                 f"sample {position + 1}."
             )
-    return [_SYNONYMS[(name or "").strip().lower()] for name in given]
+    return [SYNONYMS[(name or "").strip().lower()] for name in given]
 
 
 def _without_leaks(groups: Sequence[str], splits: Sequence[str]) -> list[str | None]:

@@ -1,0 +1,304 @@
+"""Cross-validation by patient: folds that share nobody, as a manifest.
+
+A manifest is a CSV file with a row a video: `video`, `patient`, `group` (videos of one group, a
+patient or nearly the same picture, belong together), `site`, `label`, `sha256` of the file where it
+is known, and a column a fold, `fold_1` to `fold_k`, that says train, valid or test; `final` is
+the network that is shipped: train and valid, and test if data were held out of all folds. An
+empty place leaves a video out of a fold. Models are chosen on valid; test is looked at once.
+
+A patient may have videos of several classes, before and after an operation for instance: all of
+them lie on one side, and each counts for its own class when classes are spread over the folds.
+
+Whoever made the manifest, loading it asserts that no part shares anything with another.
+"""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from medvial.errors import InputError
+from medvial.outputs import write_bytes
+from medvial_training.classification_figures import fold_figure
+from medvial_training.fold_manifest import (
+    FINAL,
+    FOLD,
+    completed,
+    fold_names,
+    part_of,
+    read_table,
+)
+from medvial_training.leaks import assert_apart, join_groups, known_of
+from medvial_training.report import figure_png
+from medvial_training.splits import SPLITS
+
+log = logging.getLogger(__name__)
+
+KNOWN = "videos.csv"
+_AGAIN = "Make the folds again with step 1, or correct them."
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A checked manifest."""
+
+    table: pd.DataFrame
+    """A row a video: COLUMNS, `sha256` where known, whatever else the manifest has, all text, and
+    a column for each of `names` with train, valid, test or nothing."""
+
+    names: tuple[str, ...]
+    """The folds in order, `fold_1` to `fold_k`, then `final` if the manifest has it."""
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Those of the folds that belong to the cross-validation."""
+        return tuple(name for name in self.names if name != FINAL)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, sorted."""
+        return tuple(sorted(self.table["label"].unique()))
+
+    def part(self, fold: str, split: str) -> pd.DataFrame:
+        """The videos of one part (train, valid or test) of one fold; rows numbered from 0."""
+        return self.table[self.table[fold] == split].reset_index(drop=True)
+
+
+def make_folds(
+    table: pd.DataFrame,
+    k: int = 5,
+    seed: int = 0,
+    by: Literal["patient", "site"] = "patient",
+    valid_share: float = 0.2,
+) -> pd.DataFrame:
+    """Spread the videos over folds, whole groups at a time, the classes as evenly as possible.
+
+    By patient: scikit-learn's StratifiedGroupKFold, shuffled. By site: every site is tested by
+    networks that saw no other site's video of the same patients either. The validation part is
+    taken out of what is not tested, in the same way.
+
+    Args:
+        table: A row a video with `video`, `patient`, `label`; where known `group`, `site`,
+            `sha256`, and `split`: videos whose split is test are held out of all folds, and are
+            the test of `final`.
+        k: Number of folds; by site there are as many as sites.
+        seed: Same seed, same folds.
+        by: What is left out together.
+        valid_share: Share of what is not tested that validates, above 0, at most 0.5.
+
+    Returns:
+        The manifest: the table with `group` joined by patient, given group and file, and a
+        column a fold.
+
+    Raises:
+        InputError: A column is missing, or there are too few groups or sites.
+    """
+    if k < 2 or not 0 < valid_share <= 0.5:
+        raise InputError(
+            "Expected at least 2 folds and a valid_share above 0 and at most 0.5, got "
+            f"{k} and {valid_share}."
+        )
+    result = completed(table, "the table of videos")
+    result["group"] = join_groups(result)
+    held_out = _held_out(result)
+    result = result.drop(columns="split", errors="ignore")
+    pool = np.flatnonzero(~held_out)
+    tests = _site_tests(result, pool) if by == "site" else _patient_tests(result, pool, k, seed)
+    for number, test in enumerate(tests, start=1):
+        result[f"{FOLD}{number}"] = _parts(result, pool, test, valid_share, seed)
+    result[FINAL] = _parts(result, pool, np.flatnonzero(held_out), valid_share, seed)
+    for line in missing_classes(Folds(result, fold_names(result))):
+        log.warning("%s", line)
+    return result
+
+
+def write_folds(path: Path, table: pd.DataFrame) -> None:
+    """Write a manifest, whole or not at all."""
+    write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def load_folds(path: Path) -> Folds:
+    """Read a manifest, checked.
+
+    Also one that has a single column `fold` with the number of the fold that tests a video, from
+    0 or from 1: the validation parts, and `final`, are then made as `make_folds` makes them.
+    What step 1 wrote of the same videos into videos.csv beside it (patient, group, sha256) is
+    checked too, whatever the manifest says.
+
+    Raises:
+        InputError: The file is missing or unusable, or two parts of a fold share a video, a
+            patient, a group or a file.
+    """
+    path = Path(path)
+    table = completed(read_table(path), str(path))
+    if not fold_names(table):
+        table = _from_numbers(table, path)
+    names = fold_names(table)
+    for name in names:
+        table[name] = [part_of(value, name, path) for value in table[name]]
+    check_folds(table, path)
+    return Folds(table, names)
+
+
+def check_folds(table: pd.DataFrame, path: Path) -> None:
+    """Refuse folds whose parts share something, by name, or lack a part."""
+    known = known_of(path.parent / KNOWN, table["video"].tolist())
+    for name in fold_names(table):
+        parts = table[name].tolist()
+        _assert_apart(table, parts, known, f"{path}: {name}")
+        for split in SPLITS[: 2 if name == FINAL else 3]:
+            if split not in parts:
+                raise InputError(f"{path}: {name} has no video in {split}. {_AGAIN}")
+
+
+def folds_report(folds: Folds, out: Path) -> pd.DataFrame:
+    """Count patients and videos of every class in every part of every fold.
+
+    Leaves the counts as out/fold_counts.csv and, drawn, as out/fold_counts.png.
+
+    Returns:
+        A row for each fold, part and class: `fold`, `part`, `label`, `patients`, `videos`; a
+        patient with videos of two classes counts for both.
+    """
+    table = folds.table
+    rows = [
+        (fold, split, label, chosen["group"].nunique(), len(chosen))
+        for fold in folds.names
+        for split in SPLITS
+        if (table[fold] == split).any()
+        for label in folds.labels
+        for chosen in [table[(table[fold] == split) & (table["label"] == label)]]
+    ]
+    counts = pd.DataFrame(rows, columns=["fold", "part", "label", "patients", "videos"])
+    write_bytes(Path(out) / "fold_counts.csv", counts.to_csv(index=False).encode())
+    write_bytes(Path(out) / "fold_counts.png", figure_png(fold_figure(counts)))
+    return counts
+
+
+def missing_classes(folds: Folds) -> list[str]:
+    """A line for every class that a part of a fold has no patient of."""
+    lines = []
+    for label in folds.labels:
+        have = [(f, s) for f in folds.names for s in SPLITS if (folds.table[f] == s).any()]
+        gaps = [f"{f} {s}" for f, s in have if label not in set(folds.part(f, s)["label"])]
+        if gaps:
+            patients = folds.table.loc[folds.table["label"] == label, "group"].nunique()
+            lines.append(
+                f"Class {label} has {patients} patient(s), too few to be in every part; it is not "
+                f"in {', '.join(gaps)}."
+            )
+    return lines
+
+
+def _assert_apart(
+    table: pd.DataFrame, parts: Sequence[str], known: dict[str, list[str]], where: str
+) -> None:
+    videos = table["video"].tolist()
+    columns = [c for c in ("video", "patient", "group", "sha256") if c in table]
+    assert_apart({c: table[c].tolist() for c in columns}, parts, videos, where)
+    assert_apart(known, parts, videos, f"{where}, by {KNOWN}")
+
+
+def _patient_tests(
+    table: pd.DataFrame, pool: NDArray[np.intp], k: int, seed: int
+) -> list[NDArray[np.intp]]:
+    """The rows that each fold tests."""
+    groups = table["group"].iloc[pool].nunique()
+    if groups < k + 1:
+        raise InputError(
+            f"Expected at least {k + 1} patients for {k} folds with a validation part, got "
+            f"{groups}. Ask for fewer folds, or give more data."
+        )
+    return [pool[test] for test in _stratified(table.iloc[pool], k, seed)]
+
+
+def _site_tests(table: pd.DataFrame, pool: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The rows of each site."""
+    sites = table["site"].iloc[pool]
+    names = sorted(sites.unique())
+    if len(names) < 2 or "" in names:
+        raise InputError(
+            f"Expected every video's site, and two sites at least, to leave one out; got "
+            f"{', '.join(map(repr, names))}. Fill the column site, or fold by patient."
+        )
+    return [pool[(sites == name).to_numpy()] for name in names]
+
+
+def _stratified(table: pd.DataFrame, k: int, seed: int) -> list[NDArray[np.intp]]:
+    """Rows of k parts, whole groups in each, the classes spread evenly."""
+    codes = pd.factorize(table["label"], sort=True)[0]
+    # Classes with fewer videos than parts are refused by scikit-learn if no class has more.
+    codes = codes if np.bincount(codes).max() >= k else np.zeros_like(codes)
+    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # of small classes: `missing_classes` says what came of it
+        warnings.simplefilter("ignore", UserWarning)
+        split = list(splitter.split(np.zeros(len(codes)), codes, table["group"]))
+    return [test for _, test in split]
+
+
+def _parts(
+    table: pd.DataFrame,
+    pool: NDArray[np.intp],
+    test: NDArray[np.intp],
+    valid_share: float,
+    seed: int,
+) -> list[str]:
+    """The part of every row in one fold, once it is known what is tested."""
+    groups = table["group"].to_numpy()
+    rest = pool[~np.isin(groups[pool], groups[test])]
+    count = len(set(groups[rest]))
+    if count < 2:
+        raise InputError(
+            "Expected at least 2 patients to train and to validate on beside the test, got "
+            f"{count}. Give more data, or ask for other folds."
+        )
+    valid = rest[_validation(table.iloc[rest], min(round(1 / valid_share), count), seed)]
+    parts = np.full(len(table), "", dtype=object)
+    parts[rest], parts[valid], parts[test] = "train", "valid", "test"
+    return list(parts)
+
+
+def _validation(table: pd.DataFrame, parts: int, seed: int) -> NDArray[np.intp]:
+    """Rows of one of several equal parts: the first of those that lack the fewest classes."""
+    labels = table["label"].to_numpy()
+
+    def classes(rows: NDArray[np.intp]) -> int:
+        return len(set(labels[rows])) + len(set(np.delete(labels, rows)))
+
+    return max((rows for rows in _stratified(table, parts, seed) if len(rows)), key=classes)
+
+
+def _held_out(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows a given split keeps for the test alone; their groups must all be there."""
+    if "split" not in table:
+        return np.zeros(len(table), dtype=bool)
+    parts = [part_of(value, "split", Path("the table of videos")) for value in table["split"]]
+    sides = ["test" if part == "test" else "folds" for part in parts]
+    _assert_apart(table, sides, {}, "The given split")
+    return np.array([side == "test" for side in sides])
+
+
+def _from_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The other spelling of a manifest: the column `fold` says which fold tests a video."""
+    numbers = [str(value).strip() for value in table.get("fold", [])]
+    if not numbers or not all(number.isdecimal() for number in numbers):
+        raise InputError(
+            f"Expected columns fold_1, fold_2 and so on in {path}, or a column fold with whole "
+            f"numbers in every row. {_AGAIN}"
+        )
+    known = known_of(path.parent / KNOWN, table["video"].tolist())
+    _assert_apart(table, [f"fold {number}" for number in numbers], known, f"{path}")
+    table, fold_of = table.drop(columns="fold"), np.array([int(number) for number in numbers])
+    pool = np.arange(len(table))
+    for position, number in enumerate(sorted(set(fold_of.tolist())), start=1):
+        test = np.flatnonzero(fold_of == number)
+        table[f"{FOLD}{position}"] = _parts(table, pool, test, 0.2, seed=0)
+    table[FINAL] = _parts(table, pool, pool[:0], 0.2, seed=0)
+    return table
