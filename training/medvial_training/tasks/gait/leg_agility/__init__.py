@@ -1,0 +1,1 @@
+"""Leg agility (MDS-UPDRS item 3.8): preparing keypoints, training, evaluating."""
