@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from medvial.errors import InputError
 from medvial.outputs import write_bytes
+from medvial_training.tables import write_csv
 from medvial_training.tasks.echonet.frame_store import FrameStore, VideoRecord
 from medvial_training.tasks.echonet.sources import RawVideo
-from medvial_training.tasks.echonet.tables import write_csv
 from medvial_training.tasks.echonet.tracings import tracing_mask
 
 MASKS, TRACES = "masks.npy", "traces.csv"

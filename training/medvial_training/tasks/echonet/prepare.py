@@ -16,6 +16,7 @@ from medvial.echonet.config import Config
 from medvial.errors import InputError
 from medvial.outputs import read_json, write_bytes, write_json
 from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
+from medvial_training.tables import write_csv
 from medvial_training.tasks.echonet.camus_source import open_camus
 from medvial_training.tasks.echonet.echonet_source import FILE_LIST, open_echonet
 from medvial_training.tasks.echonet.frame_store import (
@@ -27,7 +28,6 @@ from medvial_training.tasks.echonet.frame_store import (
 )
 from medvial_training.tasks.echonet.masks import MASKS, TRACES, write_masks
 from medvial_training.tasks.echonet.sources import RawData, RawVideo
-from medvial_training.tasks.echonet.tables import write_csv
 from medvial_training.tasks.echonet.usable import usable_videos
 
 log = logging.getLogger(__name__)
