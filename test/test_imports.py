@@ -13,7 +13,7 @@ OURS = {"medvial_training", "medvial_rehearsal"}
 VIDEO = {"av", "pydicom", "gdcm"}
 VIDEO_MODULES = re.compile(r"video|.+_cine|dicom.*")  # for them, and imported by their users only
 HEAVY = {"lightning", "pandas", "matplotlib", "sklearn", "mlflow", "jsonargparse"}
-TORCH_ALLOWED = ("model.py", "torch_network.py", "unet.py")
+TORCH_ALLOWED = ("model.py", "torch_network.py", "unet.py", "r2plus1d.py", "image_networks.py")
 
 
 def imports(path):
