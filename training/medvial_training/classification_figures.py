@@ -39,8 +39,8 @@ def fold_figure(counts: pd.DataFrame) -> Figure:
                     label=label if place == 0 else None,
                 )
                 below += values
-            for left, top in zip(x, below, strict=True):
-                axes.text(left, top, part, ha="center", va="bottom", fontsize=6.5, rotation=90)
+            for left, top in zip(x[below > 0], below[below > 0], strict=True):
+                axes.text(left, top, f" {part}", ha="center", va="bottom", fontsize=7, rotation=90)
         axes.set_xticks(range(len(folds)), [name.replace("_", " ") for name in folds])
         axes.set_ylabel("patients")
         axes.margins(y=0.2)

@@ -42,7 +42,6 @@ from medvial_training.splits import SPLITS
 log = logging.getLogger(__name__)
 
 KNOWN = "videos.csv"
-_AGAIN = "Make the folds again with step 1, or correct them."
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,9 @@ def make_folds(
 ) -> pd.DataFrame:
     """Spread the videos over folds, whole groups at a time, the classes as evenly as possible.
 
-    By patient: scikit-learn's StratifiedGroupKFold, shuffled. By site: every site is tested by
-    networks that saw no other site's video of the same patients either. The validation part is
-    taken out of what is not tested, in the same way.
+    By patient: scikit-learn's StratifiedGroupKFold, shuffled. By site: each site is tested once;
+    its patients' videos at other sites are left out then. The validation part is taken out of
+    what is not tested, in the same way.
 
     Args:
         table: A row a video with `video`, `patient`, `label`; where known `group`, `site`,
@@ -108,8 +107,7 @@ def make_folds(
     result = completed(table, "the table of videos")
     result["group"] = join_groups(result)
     held_out = _held_out(result)
-    result = result.drop(columns="split", errors="ignore")
-    pool = np.flatnonzero(~held_out)
+    result, pool = result.drop(columns="split", errors="ignore"), np.flatnonzero(~held_out)
     tests = _site_tests(result, pool) if by == "site" else _patient_tests(result, pool, k, seed)
     for number, test in enumerate(tests, start=1):
         result[f"{FOLD}{number}"] = _parts(result, pool, test, valid_share, seed)
@@ -136,7 +134,6 @@ def load_folds(path: Path) -> Folds:
         InputError: The file is missing or unusable, or two parts of a fold share a video, a
             patient, a group or a file.
     """
-    path = Path(path)
     table = completed(read_table(path), str(path))
     if not fold_names(table):
         table = _from_numbers(table, path)
@@ -148,14 +145,14 @@ def load_folds(path: Path) -> Folds:
 
 
 def check_folds(table: pd.DataFrame, path: Path) -> None:
-    """Refuse folds whose parts share something, by name, or lack a part."""
+    """Refuse, by name, folds whose parts share something or that lack a part."""
     known = known_of(path.parent / KNOWN, table["video"].tolist())
     for name in fold_names(table):
         parts = table[name].tolist()
         _assert_apart(table, parts, known, f"{path}: {name}")
         for split in SPLITS[: 2 if name == FINAL else 3]:
             if split not in parts:
-                raise InputError(f"{path}: {name} has no video in {split}. {_AGAIN}")
+                raise InputError(f"{path}: {name} has no video in {split}. Make folds by step 1.")
 
 
 def folds_report(folds: Folds, out: Path) -> pd.DataFrame:
@@ -268,11 +265,10 @@ def _parts(
 def _validation(table: pd.DataFrame, parts: int, seed: int) -> NDArray[np.intp]:
     """Rows of one of several equal parts: the first of those that lack the fewest classes."""
     labels = table["label"].to_numpy()
-
-    def classes(rows: NDArray[np.intp]) -> int:
-        return len(set(labels[rows])) + len(set(np.delete(labels, rows)))
-
-    return max((rows for rows in _stratified(table, parts, seed) if len(rows)), key=classes)
+    return max(
+        (rows for rows in _stratified(table, parts, seed) if len(rows)),
+        key=lambda rows: len(set(labels[rows])) + len(set(np.delete(labels, rows))),
+    )
 
 
 def _held_out(table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -291,7 +287,7 @@ def _from_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if not numbers or not all(number.isdecimal() for number in numbers):
         raise InputError(
             f"Expected columns fold_1, fold_2 and so on in {path}, or a column fold with whole "
-            f"numbers in every row. {_AGAIN}"
+            "numbers in every row. Make the folds by step 1, or correct them."
         )
     known = known_of(path.parent / KNOWN, table["video"].tolist())
     _assert_apart(table, [f"fold {number}" for number in numbers], known, f"{path}")
