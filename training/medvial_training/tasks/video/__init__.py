@@ -1,0 +1,1 @@
+"""Classes of videos of any kind: folders of frames or files, sorted, listed or annotated."""

@@ -1,0 +1,154 @@
+"""The tables of step 1: splits, what was left out, and what to inspect."""
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medvial.errors import InputError
+from medvial_training.clips.store import ClipStore
+from medvial_training.splits import DUPLICATES, SPLITS, Fractions, group_samples
+from medvial_training.tables import write_csv
+from medvial_training.tasks.video.annotations import ANNOTATIONS, relative, write_annotations
+from medvial_training.tasks.video.datasplit import Sample, make_datasplit
+from medvial_training.tasks.video.listing import RawData, RawVideo
+
+log = logging.getLogger(__name__)
+
+REJECTED, INSPECTION = "rejected.csv", "splits"
+COLUMNS = ("image_id", "video", "label", "patient", "group", "sha256", "frames", "seconds")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The videos, their frames and classes, and the folder that paths are told from."""
+
+    raw: RawData
+    store: ClipStore
+    labels: tuple[str, ...]
+    home: Path
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A video and the split it came to."""
+
+    video: RawVideo
+    group: str
+    digest: str
+    split: str
+
+
+def write_manifests(out: Path, data: Listed, fractions: Fractions, seed: int) -> dict[str, Any]:
+    """Group and split the videos that could be read; write all tables.
+
+    Args:
+        out: The prepared folder.
+        data: The videos.
+        fractions: Shares of validation and test.
+        seed: Of the split.
+
+    Returns:
+        Counts for source.json.
+
+    Raises:
+        InputError: No video could be read, or they cannot be split.
+    """
+    records, rejected = data.store.records, list(data.raw.rejected)
+    rejected += [(v.name, records[v.name].reason) for v in data.raw.videos if _reason(data, v)]
+    videos = [v for v in data.raw.videos if not _reason(data, v)]
+    if not videos:
+        raise InputError(
+            f"Expected videos to use in {data.home}, got none. The first reason: {rejected[0][0]}: "
+            f"{rejected[0][1]}."
+        )
+    digests = [_digest(data.store, video.name) for video in videos]
+    copies = _pairs(digests)
+    _warn_of_two_classes(videos, copies)
+    named = [(video.group or f"\0{place}") for place, video in enumerate(videos)]
+    groups = group_samples([v.patient for v in videos], [*copies, *_pairs(named)])
+    samples = [Sample(v.name, v.label, g, v.split) for v, g in zip(videos, groups, strict=True)]
+    splits = make_datasplit(samples, fractions, seed)
+    rows = zip(videos, groups, digests, splits, strict=True)
+    placed = [Placed(v, g, d, s) for v, g, d, s in rows if s is not None]
+    rejected += [
+        (v.name, f"its split is {v.split}, but its patient or group is on a later side as well")
+        for v, s in zip(videos, splits, strict=True)
+        if s is None
+    ]
+    _write(out, data, placed, [(videos[a].name, videos[b].name) for a, b in copies], rejected)
+    return {
+        "videos": {split: sum(p.split == split for p in placed) for split in SPLITS},
+        "classes": len(data.labels),
+        "copies": len(copies),
+        "rejected": len(rejected),
+    }
+
+
+def _reason(data: Listed, video: RawVideo) -> str:
+    return data.store.records[video.name].reason
+
+
+def _digest(store: ClipStore, name: str) -> str:
+    """Of the frames, so that a copy in another folder or container is known again."""
+    return hashlib.sha256(store.frames(name).data.cast("B")).hexdigest()
+
+
+def _pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Positions of equal keys, each with the first one."""
+    first: dict[str, int] = {}
+    found = [(first.setdefault(key, place), place) for place, key in enumerate(keys)]
+    return [(a, b) for a, b in found if a != b]
+
+
+def _warn_of_two_classes(videos: Sequence[RawVideo], copies: Sequence[tuple[int, int]]) -> None:
+    for a, b in copies:
+        if videos[a].label != videos[b].label:
+            log.warning(
+                "%s and %s are the same frames, but one is %s and the other %s.",
+                *(videos[a].name, videos[b].name, videos[a].label, videos[b].label),
+            )
+
+
+def _write(
+    out: Path,
+    data: Listed,
+    placed: Sequence[Placed],
+    copies: Sequence[tuple[str, str]],
+    rejected: Sequence[tuple[str, str]],
+) -> None:
+    rows = {split: [_row(data, p) for p in placed if p.split == split] for split in SPLITS}
+    for split in SPLITS:
+        write_csv(out / f"{split}.csv", COLUMNS, rows[split])
+    write_csv(out / DUPLICATES, ["image_a", "image_b", "distance"], [[*c, 0] for c in copies])
+    write_csv(out / REJECTED, ["video", "reason"], rejected)
+    table = [(p.video, p.split, data.store.records[p.video.name].notes["segment"]) for p in placed]
+    write_annotations(out / ANNOTATIONS, data.labels, table, data.home)
+    _write_inspection(out / INSPECTION, data.labels, placed)
+
+
+def _row(data: Listed, placed: Placed) -> list[Any]:
+    video, times_s = placed.video, data.store.times_s(placed.video.name)
+    where = relative(video.path, data.home)
+    known = [video.name, where, video.label, video.patient, placed.group, placed.digest]
+    return [*known, len(times_s), round(float(times_s[-1]), 3)]
+
+
+def _write_inspection(folder: Path, labels: Sequence[str], placed: Sequence[Placed]) -> None:
+    """How many videos and groups of each class are in each split, and which."""
+    videos = Counter((p.video.label, p.split) for p in placed)
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for p in placed:
+        groups[p.video.label, p.split].add(p.group)
+    rows = [
+        [label, *(n for s in SPLITS for n in (videos[label, s], len(groups[label, s])))]
+        for label in labels
+    ]
+    columns = ["label", *(f"{split}_{what}" for split in SPLITS for what in ("videos", "groups"))]
+    write_csv(folder / "counts.csv", columns, rows)
+    for split in SPLITS:
+        listing = sorted([p.video.label, p.group, p.video.name] for p in placed if p.split == split)
+        write_csv(folder / f"{split}.csv", ["label", "group", "video"], listing)
