@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medvial.errors import InputError
-from medvial.video_classification.config import NetworkName
+from medvial.video_classification.config import ClipConfig, NetworkName
 
 Kind = Literal["temporal", "rendered", "resnet18_lstm", "kinematic"]
 Loss = Literal["coral", "cumulative", "cross_entropy"]
@@ -94,13 +94,30 @@ class LegConfig:
         one_a_level = self.loss == "cross_entropy" and self.kind != "kinematic"
         return len(self.levels) - (not one_a_level)
 
+    @property
+    def clip(self) -> ClipConfig:
+        """Of the drawings, as video classification says it; without labels."""
+        return ClipConfig(
+            network=self.network,
+            widths=self.network_widths,
+            depth=self.depth,
+            clip_s=self.seconds,
+            clip_frames=self.frames,
+            clips=1,
+            resize=self.size,
+            crop=self.size,
+            mean=self.mean,
+            std=self.std,
+            dropout=self.dropout,
+        )
+
     def _check_sizes(self) -> None:
         for name in ("widths", "network_widths"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise InputError(f"Expected {name} of at least 1, got {list(getattr(self, name))}.")
         if not 0 < self.seconds <= 600 or not 0 < self.rate_hz <= 240 or self.steps < 8:
             raise InputError(
-                "Expected seconds above 0 up to 600 and rate_hz above 0 up to 240, of at least 8 steps, "
+                "Expected seconds up to 600, rate_hz up to 240 and at least 8 time steps in all, "
                 f"got {self.seconds:g} s at {self.rate_hz:g} Hz."
             )
         if self.frames < 2 or self.size < 16 or not 0 <= self.dropout < 1:

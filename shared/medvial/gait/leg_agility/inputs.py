@@ -10,6 +10,7 @@ from medvial.gait.leg_agility.kinematics import QUANTITIES
 from medvial.gait.leg_agility.render import draw_clip, fit_person
 from medvial.gait.leg_agility.signals import LEGS, Leg, LegSignal, at_rate
 from medvial.gait.skeletons import BODY_25, Keypoints, mirror
+from medvial.video_classification.preprocess import to_tensor
 
 Input = NDArray[np.float32]
 
@@ -77,7 +78,7 @@ def leg_input(
     elif config.kind == "temporal":
         result = _signals(agility, leg, config)
     else:
-        result = normalise(drawn_clip(points, times_s, leg, config, agility), config)
+        result = to_tensor(drawn_clip(points, times_s, leg, config, agility), config.clip)
     return with_leg(result, leg, config)
 
 
@@ -124,13 +125,6 @@ def drawn_clip(
     frames = np.zeros((config.frames, config.size, config.size, 3), np.uint8)
     frames[inside] = list(draw_clip(even[index[inside]], config.size, config.size, view=view))
     return frames
-
-
-def normalise(frames: NDArray[np.uint8], config: LegConfig) -> Input:
-    """(T, H, W, 3) 0 to 255 as the networks take it: (3, T, H, W), over 255, less mean, by std."""
-    scaled = frames.astype(np.float32) / 255
-    scaled = (scaled - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(3, 0, 1, 2))  # (T, H, W, C) to (C, T, H, W)
 
 
 def attempt(agility: LegAgility, leg: Leg, config: LegConfig) -> tuple[float, float]:
