@@ -13,7 +13,7 @@ OURS = {"medvial_training", "medvial_rehearsal"}
 VIDEO = {"av", "pydicom", "gdcm"}
 VIDEO_MODULES = re.compile(r"video|.+_cine|dicom.*")  # for them, and imported by their users only
 HEAVY = {"lightning", "pandas", "matplotlib", "sklearn", "mlflow", "jsonargparse"}
-TORCH_ALLOWED = ("model.py", "torch_network.py", "unet.py", "r2plus1d.py", "image_networks.py")
+TORCH_ALLOWED = re.compile(r"model|torch_network|unet|r2plus1d|(image|pytorchvideo)_networks")
 
 
 def imports(path):
@@ -45,9 +45,9 @@ def test_shared_stands_alone(path):
     assert not roots & (OURS | HEAVY)
     if not VIDEO_MODULES.fullmatch(path.stem):
         assert not roots & VIDEO
-    if path.name not in TORCH_ALLOWED:
+    if not TORCH_ALLOWED.fullmatch(path.stem):
         top = {name.split(".")[0] for name in imports(path)["top"]}
-        assert not top & {"torch", "safetensors", "onnxruntime"}
+        assert not top & {"torch", "torchvision", "pytorchvideo", "safetensors", "onnxruntime"}
 
 
 @pytest.mark.parametrize("path", files("algorithms"))

@@ -4,26 +4,29 @@ All take normalised clips (N, 3, clip_frames, crop, crop) float32 and return log
 Nothing is downloaded: weights come later, by path.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from medvial.errors import InputError
 from medvial.r2plus1d import CompactR2Plus1D
 from medvial.video_classification.config import ClipConfig
+from medvial.video_classification.image_networks import DropoutLinear, FusedFrames, build_fused
+from medvial.video_classification.pytorchvideo_networks import build_pytorchvideo, is_pytorchvideo
 
-TORCHVISION = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d")
+_STAGES = ("layer1", "layer2", "layer3", "layer4")  # of torchvision's residual networks
 
 
 def build_model(config: ClipConfig) -> nn.Module:
     """The untrained network of a configuration.
 
-    Networks that torchvision has weights of carry their name as `torchvision_name`.
+    Networks of an architecture that torchvision has weights of carry its name as
+    `torchvision_name`; those of pytorchvideo name their weights as its model zoo does.
 
     Raises:
-        InputError: There are fewer than two classes, or the clips are too small for the network.
+        InputError: There are fewer than two classes, the clips are too small for the network, or
+            a package for it is not installed.
     """
     if len(config.labels) < 2:
         raise InputError(
@@ -37,34 +40,29 @@ def build_model(config: ClipConfig) -> nn.Module:
 
 def parts(net: nn.Module) -> dict[str, list[nn.Module]]:
     """A network of `build_model` in three: "stem", "stages" from first to last, and "head"."""
+    anything = cast(Any, net)
     if isinstance(net, CompactR2Plus1D):
-        return {"stem": [net.stem], "stages": list(net.blocks), "head": [net.fc]}
-    if hasattr(net, "features"):  # S3D: its first three convolutions are the stem
-        features = list(cast(nn.Sequential, net.features))
-        head = cast(nn.Module, net.classifier)
-        return {"stem": features[:4], "stages": features[4:], "head": [head]}
-    stages = [cast(nn.Module, getattr(net, f"layer{n}")) for n in (1, 2, 3, 4)]
-    return {
-        "stem": [cast(nn.Module, net.stem)],
-        "stages": stages,
-        "head": [cast(nn.Module, net.fc)],
-    }
-
-
-class DropoutLinear(nn.Linear):
-    """A linear layer behind a dropout, under the names of the linear layer's weights."""
-
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
-        super().__init__(inputs, outputs)
-        self.share = dropout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs)."""
-        return super().forward(functional.dropout(x, self.share, self.training))
+        stem, stages, head = [net.stem], [*net.blocks], net.fc
+    elif isinstance(net, FusedFrames):
+        trunks: Any = net.trunks
+        stem = [part for trunk in trunks for part in (trunk.conv1, trunk.bn1)]
+        stages, head = [getattr(trunk, s) for s in _STAGES for trunk in trunks], net.fc
+    elif hasattr(net, "blocks"):  # pytorchvideo
+        first, *stages, head = anything.blocks
+        stem = [first]
+    elif hasattr(net, "features"):  # S3D: what comes before its inception blocks
+        stem, stages, head = [*anything.features[:5]], [*anything.features[5:]], anything.classifier
+    else:
+        stem, stages, head = [anything.stem], [getattr(net, s) for s in _STAGES], anything.fc
+    return {"stem": stem, "stages": stages, "head": [head]}
 
 
 def _build(config: ClipConfig) -> nn.Module:
     classes = len(config.labels)
+    if config.fusion != "slow":
+        return build_fused(config)
+    if is_pytorchvideo(config.network):
+        return build_pytorchvideo(config)
     if config.network == "compact_r2plus1d":
         return CompactR2Plus1D(3, config.widths, classes, config.dropout)
     return _torchvision(config.network, classes, config.dropout)
@@ -76,7 +74,7 @@ def _torchvision(name: str, classes: int, dropout: float) -> nn.Module:
 
     if name == "s3d":
         net: nn.Module = video.s3d(weights=None, num_classes=classes, dropout=dropout)
-        net.avgpool = nn.AdaptiveAvgPool3d(1)  # for frames below 224 pixels too
+        net.avgpool = nn.AdaptiveAvgPool3d(1)  # its own is for frames of 224 pixels and more
     else:
         net = getattr(video, name)(weights=None)
         net.fc = DropoutLinear(cast(nn.Linear, net.fc).in_features, classes, dropout)
@@ -85,7 +83,7 @@ def _torchvision(name: str, classes: int, dropout: float) -> nn.Module:
 
 
 def _check_clip_size(net: nn.Module, config: ClipConfig) -> None:
-    """Run the network without numbers, which takes no time, on a clip of its size.
+    """Run the network on a clip without numbers, which takes no time.
 
     Raises:
         InputError: A layer has nothing left to work on.
@@ -96,9 +94,10 @@ def _check_clip_size(net: nn.Module, config: ClipConfig) -> None:
     try:
         torch.func.functional_call(net, shapes, (clip,))
     except RuntimeError as error:
+        name = config.network if config.fusion == "slow" else config.fusion
         raise InputError(
-            f"Expected clips that {config.network} can take, got clip_frames {config.clip_frames} "
-            f"and crop {config.crop}: {str(error).splitlines()[0]} Use longer or larger clips."
+            f"Expected clips that {name} can take, got clip_frames {config.clip_frames} and crop "
+            f"{config.crop}: {str(error).splitlines()[0]}. Choose more or larger frames."
         ) from None
     finally:
         net.train()
