@@ -8,9 +8,9 @@ A system is a package here, `walking` or `leg_agility`, with
 - `train.train_system(data, run, config, fit, training, *, resume)`: step 2, leaves RUN/fold_1 … and
   RUN/final, the pooled RUN/predictions.csv, and RUN/model with SYSTEM.safetensors (or SYSTEM.onnx),
   config.json, learned.json and metrics.json;
-- `evaluate.evaluate_system(data, model, run, out, *, split, pictures, bootstrap, progress)`: step 3,
-  gives metrics and a section of the report in HTML; `run` is the system's folder of the run that
-  made the model, None where that is not known;
+- `evaluate.evaluate_system(data, model, run, out, *, split, pictures, bootstrap, progress)`: step
+  3, gives metrics and a section of the report in HTML; `run` is the system's folder of the run
+  that made the model, None where that is not known;
 - `export.network_example(config)`: a batch for the ONNX file's parity check.
 """
 

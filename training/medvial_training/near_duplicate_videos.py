@@ -1,0 +1,110 @@
+"""Videos that show the very same moments, though not byte for byte.
+
+A recording may be there twice: compressed anew, with another brightness or size, or cut out of one
+film at other moments. If one copy is trained on and the other tested on, the test is worthless.
+One patient looks alike in all videos, and one room in those of all patients; so it is how things
+move that is compared.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES_HZ = 5.0
+_SIDE = 16  # pixels of a picture that is compared
+_MOST_SAMPLES = 64  # of a video: 12.8 s from its beginning
+_LEAST_COMMON = 5  # samples that two videos must share: a second
+_MOST_PRODUCTS = 50_000_000  # that are held at a time: 200 MB
+
+SAME_VIDEO = 0.1
+"""Distance (1 - correlation of what moves, at the best shift in time) below which two are one."""
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class VideoPair:
+    """Two videos of the same moments, as positions in the given order."""
+
+    first: int
+    second: int
+    distance: float
+    """1 - correlation of what moves: 0 for the very same film."""
+
+
+def find_near_duplicate_videos(
+    videos: Iterable[tuple[NDArray[np.uint8], NDArray[np.float64]]],
+    threshold: float = SAME_VIDEO,
+) -> list[VideoPair]:
+    """Find the pairs of videos that show the same moments.
+
+    Each video is sampled five times a second at 16 x 16 pixels; its mean over time is taken away,
+    and each sample is brought to length 1. Pairs are compared at every shift in time that leaves a
+    second in common.
+
+    Args:
+        videos: Frames (T, H, W, 3) RGB and times (T,) in seconds; read once, one by one.
+        threshold: Largest distance of a pair.
+
+    Returns:
+        The pairs, sorted, `first < second`.
+    """
+    moving = [_movement(frames, times_s) for frames, times_s in videos]
+    if len(moving) < 2:
+        return []
+    longest = max(len(video) for video in moving)
+    size = max(1, _MOST_PRODUCTS // (longest**2 * len(moving)))
+    pairs = []
+    for start in range(0, len(moving), size):
+        block = moving[start : start + size]
+        best = _best_correlations(block, moving)
+        for row, column in np.argwhere(1 - best <= threshold):
+            first, second = start + int(row), int(column)
+            if first < second:
+                pairs.append(VideoPair(first, second, round(float(1 - best[row, column]), 4)))
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+
+
+def _movement(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Image:
+    """(S, 256) samples of a video without what stays, each of length 1 (0 where nothing moves)."""
+    moments = np.arange(times_s[0], times_s[-1] + 1e-9, 1 / SAMPLES_HZ)[:_MOST_SAMPLES]
+    nearest = np.abs(times_s[None] - moments[:, None]).argmin(axis=1)
+    small = np.stack([_small(frames[i]) for i in nearest])
+    small -= small.mean(axis=0)
+    small -= small.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(small, axis=1, keepdims=True)
+    return (small / np.maximum(length, 1e-3)).astype(np.float32)
+
+
+def _small(frame: NDArray[np.uint8]) -> Image:
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+
+
+def _best_correlations(block: Sequence[Image], videos: Sequence[Image]) -> Image:
+    """(B, N) mean correlation of the samples in common, at the best shift in time."""
+    rows, columns = _padded(block), _padded(videos)
+    counts_a = np.array([len(v) for v in block])
+    counts_b = np.array([len(v) for v in videos])
+    products = np.einsum("asp,btp->stab", rows, columns, optimize=True)
+    best = np.full((len(block), len(videos)), -1.0, np.float32)
+    for shift in range(_LEAST_COMMON - products.shape[0], products.shape[1] - _LEAST_COMMON + 1):
+        total = np.trace(products, offset=shift, axis1=0, axis2=1)
+        first = max(0, -shift)
+        ends = np.minimum(counts_a[:, None], counts_b[None] - shift)
+        common = ends - first
+        mean = np.where(common >= _LEAST_COMMON, total / np.maximum(common, 1), -1.0)
+        np.maximum(best, mean, out=best)
+    return best
+
+
+def _padded(videos: Sequence[Image]) -> Image:
+    """(N, S, 256), zeros behind the shorter ones."""
+    longest = max(len(v) for v in videos)
+    result = np.zeros((len(videos), longest, _SIDE * _SIDE), np.float32)
+    for row, video in zip(result, videos, strict=True):
+        row[: len(video)] = video
+    return result

@@ -1,0 +1,85 @@
+"""From a walking video to pictures of its patient, with what is known of how well that went."""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from medvial.cine import Cine
+from medvial.gait.blazepose import BlazePose
+from medvial.gait.contact_sheet import contact_sheet
+from medvial.gait.crop import CropOptions, crop_clip
+from medvial.gait.person_quality import assess
+from medvial.gait.tracker import Person, follow
+from medvial.models import sha256
+from medvial.outputs import write_bytes
+from medvial.video import open_cine
+from medvial_training.clips.store import Frames, Source
+from medvial_training.tasks.gait.walking.sources import WalkingVideo
+
+FORMAT = 1  # count up when the same file and settings give another person or other pixels
+SHEETS = "sheets"
+_JPEG_QUALITY = 85
+
+
+def walking_source(video: WalkingVideo, crop: CropOptions, sheets: Path | None) -> Source:
+    """What the store needs to read a video.
+
+    Args:
+        video: The video.
+        crop: How its patient is cut out; belongs to the store's settings.
+        sheets: Folder of the contact sheets; None draws none.
+    """
+    status = video.path.stat()
+    changing = [status.st_size, status.st_mtime_ns, video.box, video.box_time_s]
+    version = hashlib.sha256(repr(changing).encode()).hexdigest()[:16]
+    sheet = None if sheets is None else sheets / f"{video.name}.jpg"
+    return Source(video.name, version, functools.partial(read_walker, video, crop, sheet))
+
+
+def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = None) -> Frames:
+    """Follow the patient of a video and cut them out.
+
+    Returns:
+        Pictures (T, size, size, 3) RGB, their times, and notes: `quality` (PersonQuality), `fps`,
+        `frames`, `seconds` and size of the file's frames, and its sha256.
+
+    Raises:
+        InputError: The file is no usable video, or nobody is at the patient's box.
+    """
+    with open_cine(video.path) as cine:
+        person = follow(cine, _networks(), patient_box=video.box, patient_time_s=video.box_time_s)
+        frames, times_s = crop_clip(cine, person, crop)
+        if sheet is not None:
+            _write_sheet(sheet, cine, person, crop)
+        return Frames(frames, times_s, _notes(video.path, cine, person))
+
+
+def _notes(path: Path, cine: Cine, person: Person) -> dict[str, Any]:
+    return {
+        "quality": assess(person, cine.info.notes).as_json(),
+        "fps": round(float(cine.info.fps), 3),
+        "frames": len(person.frame_times_s),
+        "seconds": round(float(person.frame_times_s[-1]), 3),
+        "width": cine.info.width,
+        "height": cine.info.height,
+        "sha256": sha256(path),
+    }
+
+
+def _write_sheet(path: Path, cine: Cine, person: Person, crop: CropOptions) -> None:
+    sheet = contact_sheet(cine, person, margin=crop.margin)
+    _, content = cv2.imencode(
+        ".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    )
+    write_bytes(path, content.tobytes())
+
+
+@functools.cache
+def _networks() -> BlazePose:
+    """One pair of networks a process; several processes read videos, so one thread each."""
+    cv2.setNumThreads(1)
+    return BlazePose(threads=1)
