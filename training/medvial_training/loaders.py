@@ -1,16 +1,20 @@
 """The order in which training and validation see their samples."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medvial.errors import InputError
 from medvial_training.distributed import rank_and_size
 from medvial_training.fit_args import FitArgs
+
+BEYOND_TRAINING = 1_000_000  # epochs
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -21,7 +25,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
     whether one process loads them or many.
     """
 
-    def __init__(self, size: int, seed: int, *, batch: int = 1, accumulate: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        *,
+        batch: int = 1,
+        accumulate: int = 1,
+        weights: Tensor | None = None,
+    ) -> None:
         """Samples that do not fill a step of all processes are left out for the epoch.
 
         Args:
@@ -29,8 +41,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
             seed: Of the order.
             batch: Samples per batch of one process.
             accumulate: Batches per step.
+            weights: (size,) how often each sample is drawn in an epoch, relative to the others;
+                None draws each once.
         """
-        self.size, self.seed, self.epoch = size, seed, 0
+        self.size, self.seed, self.epoch, self.weights = size, seed, 0, weights
         self.rank, self.processes = rank_and_size()
         if size < self.processes:
             raise _too_few("training", size, self.processes)
@@ -49,8 +63,32 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.size, generator=generator).tolist()
-        return iter([(self.epoch, i) for i in order[self.rank : self.used : self.processes]])
+        order = torch.randperm(self.size, generator=generator)
+        if self.weights is None:
+            keys = [(self.epoch, index) for index in order.tolist()]
+        else:
+            keys = _numbered(_draw(order, self.weights, generator).tolist(), self.epoch)
+        return iter(keys[self.rank : self.used : self.processes])
+
+
+def _draw(order: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
+    """As many samples as there are, each as often as its weight says, give or take one.
+
+    Systematic sampling (Madow and Madow, 1944): even steps along the weights' cumulative sum.
+
+    Args:
+        order: (N,) a random order of all samples.
+        weights: (N,) by sample.
+        generator: Where chance comes from.
+
+    Returns:
+        (N,) samples, shuffled.
+    """
+    sums = weights.double()[order].cumsum(0)
+    start = torch.rand(1, generator=generator, dtype=torch.float64)
+    points = (torch.arange(len(order)) + start) / len(order) * sums[-1]
+    drawn = order[torch.searchsorted(sums, points, right=True).clamp(max=len(order) - 1)]
+    return drawn[torch.randperm(len(order), generator=generator)]
 
 
 class FirstEpoch(Callback):
@@ -68,10 +106,30 @@ class FirstEpoch(Callback):
             iter(fetcher)
 
 
-def training_loader(samples: Dataset[Any], args: FitArgs) -> DataLoader[Any]:
-    """Batches in random order; the dataset is asked for (epoch, index)."""
+def _numbered(order: list[int], epoch: int) -> list[tuple[int, int]]:
+    """Keys of samples; one that comes again is of an epoch that never comes: a different clip."""
+    drawn: Counter[int] = Counter()
+    keys = []
+    for index in order:
+        keys.append((epoch + drawn[index] * BEYOND_TRAINING, index))
+        drawn[index] += 1
+    return keys
+
+
+def training_loader(
+    samples: Dataset[Any], args: FitArgs, weights: Tensor | None = None
+) -> DataLoader[Any]:
+    """Batches in random order; the dataset is asked for (epoch, index).
+
+    Args:
+        samples: The training samples.
+        args: How to train.
+        weights: As in EpochSampler.
+    """
     size = len(samples)  # type: ignore[arg-type]
-    sampler = EpochSampler(size, args.seed, batch=args.batch_size, accumulate=args.accumulate)
+    sampler = EpochSampler(
+        size, args.seed, batch=args.batch_size, accumulate=args.accumulate, weights=weights
+    )
     return _loader(samples, args, sampler)
 
 

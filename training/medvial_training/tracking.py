@@ -48,6 +48,10 @@ class Tracker(MLFlowLogger):
         """Keep a copy of a file with the run."""
         self.experiment.log_artifact(self.run_id, str(path))
 
+    def note_figure(self, figure: Any, name: str) -> None:
+        """Keep a figure of Matplotlib as a picture: `name` is its path among the artifacts."""
+        self.attempt(lambda: self.experiment.log_figure(self.run_id, figure, name))
+
     def attempt(self, job: Callable[[], Any]) -> Any:
         """Do it unless the store is away; None if it is."""
         if self.away or not is_main():
