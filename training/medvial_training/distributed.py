@@ -11,9 +11,12 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from medvial.errors import InputError
 from medvial_training.fit_args import FitArgs
+
+AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 
 
 def is_main() -> bool:
@@ -34,6 +37,24 @@ def restarted() -> bool:
     return any(int(os.environ.get(name, 0)) > 0 for name in counts)
 
 
+def join_again(args: FitArgs, nodes: int) -> None:
+    """Let processes that torchrun started again meet where the dead ones left no addresses.
+
+    torchrun gives all attempts one store, and gloo would connect to the addresses that it finds
+    there: the dead processes'. An attempt of several nodes has no number that all of them know;
+    there torchrun itself has to be told (TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1).
+    """
+    if not (restarted() and nodes == 1 and os.environ.get(AGENT_STORE) == "True"):
+        return
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, is_master=False
+    )
+    attempt = PrefixStore(f"attempt{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if _on_gpu(args) else "gloo"
+    distributed.init_process_group(backend, store=attempt, rank=rank, world_size=world_size)
+
+
 def layout(args: FitArgs) -> tuple[int, int]:
     """Processes per node and nodes: the launcher's, else the options', else one.
 
@@ -48,8 +69,7 @@ def layout(args: FitArgs) -> tuple[int, int]:
             f"got {wanted[0]} and {wanted[1]}. Leave the options out."
         )
     devices, nodes = started or (args.devices or 1, args.num_nodes or 1)
-    available = torch.cuda.device_count()
-    on_gpu = args.accelerator == "gpu" or (args.accelerator == "auto" and available > 0)
+    available, on_gpu = torch.cuda.device_count(), _on_gpu(args)
     if on_gpu and devices > available:
         raise InputError(
             f"Expected a GPU for each of {devices} processes, got {available}. Start fewer, or "
@@ -61,6 +81,12 @@ def layout(args: FitArgs) -> tuple[int, int]:
             "the option out."
         )
     return devices, nodes
+
+
+def _on_gpu(args: FitArgs) -> bool:
+    return args.accelerator == "gpu" or (
+        args.accelerator == "auto" and torch.cuda.device_count() > 0
+    )
 
 
 def _launched() -> tuple[tuple[int, int] | None, str]:

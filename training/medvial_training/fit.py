@@ -27,6 +27,7 @@ from medvial_training.distributed import (
     GlobalBatch,
     SameBuffers,
     is_main,
+    join_again,
     layout,
     plugins_of,
     restarted,
@@ -94,6 +95,7 @@ def fit_module(
     last = run / "checkpoints" / "last.ckpt"
     resume = _check_run(run, last, resume)
     devices, nodes = layout(args)
+    join_again(args, nodes)
     _open_run(run, module, args, parameters, resume=resume)
     best, further = checkpoint_callbacks(args, last.parent, monitor, mode)
     loggers = make_loggers(args, run, task, parameters)
