@@ -252,10 +252,20 @@ def test_a_file_that_several_inputs_take_is_asked_for(tmp_path):
     film_b = Socket("b", "Image", "images/b")
     path = film(tmp_path / "f.mha")
     apart = [Interface((film_a,), ()), Interface((film_b,), ())]
-    with pytest.raises(InputError, match=r"it can be a or b\. Name the other with --input"):
+    with pytest.raises(InputError, match=r"a or b\. Name the other .* or say which .* --as-input"):
         find_inputs(apart, path, {})
+    assert find_inputs(apart, path, {}, "b").files == ((film_b, path),)
     pair = [Interface((film_a, film_b), ())]
     assert find_inputs(pair, path, {"b": path}).files == ((film_a, path), (film_b, path))
+
+
+def test_an_input_that_files_cannot_be_is_refused(task, tmp_path, capsys):
+    path = film(tmp_path / "f.mha")
+    assert run(path, "--as-input", "films") == 1
+    assert "Expected --as-input to be one of a-film, " in capsys.readouterr().err
+    assert run(path, "--as-input", VIDEO["slug"]) == 1
+    assert f"got {path}" in capsys.readouterr().err
+    assert run(path, "--as-input", FILM["slug"]) == 0
 
 
 def test_the_folder_is_laid_out_as_the_platform_does(tmp_path):

@@ -58,8 +58,22 @@ def check_named(interfaces: Sequence[Interface], files: Mapping[str, Path]) -> N
             )
 
 
+def check_slug(interfaces: Sequence[Interface], slug: str | None) -> None:
+    """Check the input that files are said to be.
+
+    Raises:
+        InputError: The algorithm has no such input.
+    """
+    known = list(dict.fromkeys(s.slug for interface in interfaces for s in interface.inputs))
+    if slug is not None and slug not in known:
+        raise InputError(f"Expected --as-input to be one of {', '.join(known)}, got {slug}.")
+
+
 def find_inputs(
-    interfaces: Sequence[Interface], path: Path, others: Mapping[str, Path]
+    interfaces: Sequence[Interface],
+    path: Path,
+    others: Mapping[str, Path],
+    slug: str | None = None,
 ) -> CaseInput:
     """What a file, and the files named for other inputs, are to an algorithm.
 
@@ -67,6 +81,7 @@ def find_inputs(
         interfaces: The algorithm's.
         path: The file of the case: the input for which `others` names none.
         others: Files by the slug of their input, which `check_named` has checked.
+        slug: Which input the file of the case is; None goes by its ending.
 
     Raises:
         InputError: The file is missing, or fits none or several of the inputs.
@@ -81,7 +96,9 @@ def find_inputs(
     for interface in interfaces:
         sockets = {s.slug: s for s in interface.inputs}
         rest = [s for slug, s in sockets.items() if slug not in others]
-        if set(others) <= set(sockets) and len(rest) == 1 and accepts(rest[0], path):
+        if len(rest) != 1 or slug not in (None, rest[0].slug):
+            continue
+        if set(others) <= set(sockets) and accepts(rest[0], path):
             named = [(sockets[slug], file) for slug, file in others.items()]
             found[rest[0].slug] = [(rest[0], path), *named]
     if len(found) != 1:
@@ -144,7 +161,7 @@ def _no_single(
     if found:
         return InputError(
             f"Expected {path} to be one input, it can be {' or '.join(found)}. Name the other "
-            "with --input SLUG=FILE."
+            "with --input SLUG=FILE, or say which it is with --as-input SLUG."
         )
     fits = ", or ".join(
         " with ".join(f"{s.slug} ({s.kind}: {' '.join(_suffixes(s))})" for s in interface.inputs)

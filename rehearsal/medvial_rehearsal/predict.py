@@ -15,7 +15,7 @@ from rich.text import Text
 from medvial.algorithm import Algorithm
 from medvial.errors import InputError
 from medvial.program import describe_failure
-from medvial_rehearsal.case_input import CaseInput, check_named, find_inputs, lay_out
+from medvial_rehearsal.case_input import CaseInput, check_named, check_slug, find_inputs, lay_out
 from medvial_rehearsal.project import algorithm_class, algorithm_folder
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def predict(
     *,
     out: Path = Path("predictions"),
     input: list[str] | None = None,
+    as_input: str | None = None,
     model: Path | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -43,6 +44,7 @@ def predict(
         files: Files or folders, one case each.
         out: Folder for the results: a folder in it for every file, with its name.
         input: SLUG=FILE: a further input of every case; may be repeated.
+        as_input: The input that the files are, by its slug, where their ending fits several.
         model: Model folder; the algorithm's own by default.
         overwrite: Replace the results of an earlier run.
 
@@ -53,6 +55,7 @@ def predict(
     algorithm = algorithm_class(folder)(model_path=model or folder / "model")
     others = _named_files(input or [])
     check_named(algorithm.interfaces, others)
+    check_slug(algorithm.interfaces, as_input)
     targets = _targets(files, out, overwrite=overwrite)
     logging.getLogger("medvial").setLevel(logging.WARNING)  # a line a file is enough
     algorithm.load()
@@ -60,7 +63,7 @@ def predict(
     with _progress(algorithm, len(files)) as say:
         for file, target in zip(files, targets, strict=True):
             started = time.monotonic()
-            reason = _run(algorithm, file, others, target)
+            reason = _run(algorithm, file, others, as_input, target)
             failed += reason is not None
             seconds = time.monotonic() - started
             say(
@@ -72,11 +75,13 @@ def predict(
     return int(failed > 0)
 
 
-def _run(algorithm: Algorithm, file: Path, others: dict[str, Path], target: Path) -> str | None:
+def _run(
+    algorithm: Algorithm, file: Path, others: dict[str, Path], slug: str | None, target: Path
+) -> str | None:
     """Run one case; returns why it failed, None if it did not."""
     with tempfile.TemporaryDirectory(prefix="medvial-") as temporary:
         try:
-            case = find_inputs(algorithm.interfaces, file, others)
+            case = find_inputs(algorithm.interfaces, file, others, slug)
             algorithm.input_path = _input_folder(case, Path(temporary))
             algorithm.output_path = target
             algorithm.run()

@@ -47,8 +47,12 @@ class ModelFolder:
     manifest: Manifest
 
     @classmethod
-    def open(cls, path: Path, *, task: str) -> "ModelFolder":
+    def open(cls, path: Path, *, task: str | tuple[str, ...]) -> "ModelFolder":
         """Read the manifest and verify every file's sha256.
+
+        Args:
+            path: The folder.
+            task: Whose model it must be; one of several where a program serves several tasks.
 
         Raises:
             InputError: The manifest or a file is missing or altered, or it is another task's.
@@ -60,8 +64,11 @@ class ModelFolder:
                 "Upload or mount the model tarball (export.sh writes it), or run steps 2 and 4."
             )
         manifest = _parse_manifest(path / MANIFEST)
-        if manifest.task != task:
-            raise InputError(f"Expected a model of {task} in {path}, got one of {manifest.task}.")
+        tasks = (task,) if isinstance(task, str) else task
+        if manifest.task not in tasks:
+            raise InputError(
+                f"Expected a model of {' or '.join(tasks)} in {path}, got one of {manifest.task}."
+            )
         for name, digest in manifest.files.items():
             _verify(path / name, digest)
         return cls(path, manifest)
