@@ -11,10 +11,12 @@ from sklearn import metrics as sk
 from torchmetrics.functional.classification import binary_calibration_error
 
 from medvial.errors import InputError
+from medvial_training import classification_figures as figures_of
 from medvial_training.calibrate import fit_temperature, fit_threshold
 from medvial_training.cases import cases_of
 from medvial_training.classification_scores import classification_scores, roc_points
 from medvial_training.metrics import Bootstrap, cluster_statistic
+from medvial_training.report import figure_png
 from medvial_training.weighted_scores import Counts, auroc, calibration_error
 
 FEW = Bootstrap(resamples=50)
@@ -260,3 +262,20 @@ def test_threshold_balances():
     assert fit_threshold(p, [0, 0, 0, 0, 1, 1]) == pytest.approx(0.75)
     assert fit_threshold(p, [0, 0, 1, 1, 1, 1]) == 0.5
     assert fit_threshold(p, [1] * 6) == 0.5
+
+
+def test_figures_are_drawn(tmp_path):
+    table = predictions(20)
+    scores = classification_scores(table, ASD, "ASD", bootstrap=FEW)
+    (tmp_path / "log.csv").write_text("epoch,train/loss,valid/auroc\n0,1.2,0.5\n1,0.9,\n")
+    logs = {"fold_1": tmp_path / "log.csv", "fold_2": tmp_path / "none.csv"}
+    figures = [
+        figures_of.confusion_figure(scores["confusion"]["matrix"], ASD),
+        figures_of.roc_figure(roc_points(cases_of(table, ASD), "ASD"), scores["auroc"], "ASD"),
+        figures_of.reliability_figure(scores["reliability"], "ASD"),
+        figures_of.training_figure(logs, "valid/auroc", "validation AUROC"),
+    ]
+    assert all(figure_png(figure, dpi=30).startswith(b"\x89PNG") for figure in figures)
+    texts = [text.get_text() for text in figures[0].axes[0].texts]
+    assert texts[0].startswith(str(scores["confusion"]["matrix"][0][0]))
+    assert figures_of.training_figure({}, "valid/auroc", "validation AUROC") is None

@@ -1,0 +1,111 @@
+"""The K-fold run: everybody is tested once, by a network that never saw them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medvial.errors import InputError
+from medvial_training.classification_scores import classification_scores
+from medvial_training.cross_validation import run_folds
+from medvial_training.folds import Folds, make_folds
+from medvial_training.metrics import Bootstrap
+
+SETTINGS = {"fit": {"learning_rate": 0.1, "workers": 2}, "model": {"clip_s": 1.0}}
+
+
+def folds_of(patients=12, k=3):
+    rows = [
+        (f"v{p}_{v}", f"P{p}", "ASD" if p % 2 else "ASD_not")
+        for p in range(patients)
+        for v in range(2)
+    ]
+    table = make_folds(pd.DataFrame(rows, columns=["video", "patient", "label"]), k=k)
+    return Folds(table, (*(f"fold_{n + 1}" for n in range(k)), "final"))
+
+
+class Learner:
+    """Knows the patients that it was shown, guesses at others; may fail at a fold."""
+
+    def __init__(self, fail_at=None, test_on="test"):
+        self.fail_at, self.test_on, self.trained = fail_at, test_on, []
+
+    def __call__(self, fold, train, valid, test, folder):
+        if fold == self.fail_at:
+            raise RuntimeError("out of memory")
+        self.trained.append(fold)
+        shown = {"train": train, "valid": valid, "test": test}[self.test_on]
+        known = set(train["patient"]) | set(valid["patient"])
+        rows = [
+            (
+                row.video,
+                p := 1.0 * (row.label == "ASD") if row.patient in known else 0.5,
+                1 - p,
+                "x",
+            )
+            for row in shown.itertuples()
+            for _ in range(2)  # two clips
+        ]
+        columns = ["video", "p_ASD", "p_ASD_not", "label"]
+        if fold != "final":
+            pd.DataFrame(rows, columns=columns).to_csv(folder / "predictions.csv", index=False)
+
+
+def test_every_patient_is_tested_once_by_a_network_that_never_saw_them(tmp_path):
+    folds, learner = folds_of(), Learner()
+    run_folds(folds, tmp_path, learner, SETTINGS)
+    assert learner.trained == ["fold_1", "fold_2", "fold_3", "final"]
+    pooled = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(pooled)[:6] == ["fold", "video", "patient", "group", "site", "label"]
+    assert pooled["video"].value_counts().to_dict() == dict.fromkeys(folds.table["video"], 2)
+    assert set(pooled["label"]) == {"ASD", "ASD_not"}  # the manifest's, not the network's
+    assert (pooled["p_ASD"] == 0.5).all()  # it knows nobody
+    scores = classification_scores(pooled, ("ASD", "ASD_not"), bootstrap=Bootstrap(10))
+    assert (scores["cases"], scores["videos"], scores["auroc"]["value"]) == (12, 24, 0.5)
+
+
+def test_finished_folds_are_kept_after_a_failure(tmp_path):
+    folds = folds_of()
+    with pytest.raises(RuntimeError):
+        run_folds(folds, tmp_path, Learner(fail_at="fold_2"), SETTINGS)
+    assert not (tmp_path / "predictions.csv").exists()
+    again = Learner()
+    other = SETTINGS | {"fit": {"learning_rate": 0.1, "workers": 0}}  # free to change
+    run_folds(folds, tmp_path, again, other, resume=True)
+    assert again.trained == ["fold_2", "fold_3", "final"]
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 48
+    anew = Learner()
+    run_folds(folds, tmp_path, anew, SETTINGS)
+    assert len(anew.trained) == 4
+
+
+def test_going_on_with_other_options_or_folds_is_refused(tmp_path):
+    folds = folds_of()
+    run_folds(folds, tmp_path, Learner(), SETTINGS)
+    with pytest.raises(InputError, match=r"model\.clip_s 1\.0 there, 2\.0 here"):
+        run_folds(folds, tmp_path, Learner(), SETTINGS | {"model": {"clip_s": 2.0}}, resume=True)
+    table = folds.table.assign(label=np.where(folds.table["patient"] == "P1", "ASD_not", "ASD"))
+    with pytest.raises(InputError, match="videos_of_fold"):
+        run_folds(Folds(table, folds.names), tmp_path, Learner(), SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_predictions_of_other_videos_are_refused(tmp_path, part):
+    with pytest.raises(InputError, match="which fold_1 does not test"):
+        run_folds(folds_of(), tmp_path, Learner(test_on=part), SETTINGS)
+
+
+def test_several_machines_share_the_folds(tmp_path, caplog):
+    folds = folds_of()
+    run_folds(folds, tmp_path, Learner(), SETTINGS, only=["fold_2"])
+    assert "no predictions yet of fold_1, fold_3" in caplog.text
+    assert set(pd.read_csv(tmp_path / "predictions.csv")["fold"]) == {"fold_2"}
+    run_folds(folds, tmp_path, Learner(), SETTINGS, only=["fold_1", "fold_3"])
+    assert set(pd.read_csv(tmp_path / "predictions.csv")["fold"]) == {"fold_1", "fold_2", "fold_3"}
+    with pytest.raises(InputError, match="got fold_9"):
+        run_folds(folds, tmp_path, Learner(), SETTINGS, only=["fold_9"])
+
+
+def test_a_fold_that_leaves_no_predictions_is_not_done(tmp_path):
+    with pytest.raises(InputError, match="Expected the predictions"):
+        run_folds(folds_of(), tmp_path, lambda *_: None, SETTINGS)
+    assert not list(tmp_path.rglob("done.json"))

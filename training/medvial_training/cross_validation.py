@@ -1,0 +1,135 @@
+"""The K-fold run: train and test a network on every fold, then the one that is shipped.
+
+Each patient is tested by a network that never saw them, and was not chosen on them either: it is
+chosen on the fold's validation part. The pooled predictions are what a report is made of.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medvial.errors import InputError
+from medvial.outputs import write_bytes
+from medvial_training.distributed import is_main
+from medvial_training.fold_manifest import COLUMNS, FINAL
+from medvial_training.folds import Folds
+from medvial_training.settings import compare_settings, keep_settings
+from medvial_training.splits import SPLITS
+
+log = logging.getLogger(__name__)
+
+PREDICTIONS, DONE = "predictions.csv", "done.json"
+
+TrainOne = Callable[[str, pd.DataFrame, pd.DataFrame, pd.DataFrame, Path], None]
+"""Trains one network: takes the fold's name, its train, valid and test videos and the run's folder.
+
+It leaves predictions.csv of the test videos there: `video`, and whatever the network says of it; a
+video may have several rows. Asked again for a fold that was interrupted, it goes on or starts anew.
+"""
+
+
+def run_folds(
+    folds: Folds,
+    run: Path,
+    train_one: TrainOne,
+    settings: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    only: Collection[str] = (),
+) -> None:
+    """Train and test all folds, one after the other, and pool what they predict.
+
+    Leaves run/<fold>/ as `train_one` does, with done.json beside it, and run/predictions.csv: the
+    test videos of all folds that are done (`final` left out), with `fold` and what the manifest
+    says of them.
+
+    Args:
+        folds: The manifest.
+        run: Folder of the run.
+        train_one: Trains and tests one fold.
+        settings: Options that decide the result, JSON-ready; noted, and compared on resuming.
+        resume: Keep the folds that are done.
+        only: Names of the folds to train now, for several machines; all if empty.
+
+    Raises:
+        InputError: A finished fold was trained with other options or videos, a fold is unknown,
+            or a network was tested on other videos than its fold's.
+    """
+    names = _chosen(folds, only)
+    for name in [] if resume else names:
+        (run / name / DONE).unlink(missing_ok=True)
+    for name in names:
+        noted = {**settings, "videos_of_fold": _fingerprint(folds, name)}
+        if (run / name / DONE).is_file():
+            compare_settings(run / name / DONE, noted)
+            log.info("%s is trained already.", name)
+            continue
+        _train(folds, name, run / name, train_one)
+        if is_main():
+            keep_settings(run / name / DONE, noted)
+    if is_main():
+        write_bytes(run / PREDICTIONS, pool_predictions(folds, run).to_csv(index=False).encode())
+
+
+def pool_predictions(folds: Folds, run: Path) -> pd.DataFrame:
+    """The test predictions of all folds that are done.
+
+    Returns:
+        `fold`, the manifest's columns of the video, and those that the networks gave.
+
+    Raises:
+        InputError: A fold was tested on other videos than its own.
+    """
+    done = [name for name in folds.tested if (run / name / DONE).is_file()]
+    if waiting := [name for name in folds.tested if name not in done]:
+        log.warning("%s: no predictions yet of %s.", run, ", ".join(waiting))
+    tables = [_predictions(folds, name, run / name / PREDICTIONS) for name in done]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["fold"])
+
+
+def _chosen(folds: Folds, only: Collection[str]) -> list[str]:
+    unknown = sorted(set(only) - set(folds.names))
+    if unknown:
+        raise InputError(f"Expected folds of {', '.join(folds.names)}, got {', '.join(unknown)}.")
+    return [name for name in folds.names if not only or name in only]
+
+
+def _train(folds: Folds, name: str, folder: Path, train_one: TrainOne) -> None:
+    train, valid, test = (folds.part(name, split) for split in SPLITS)
+    counts = [f"{part['group'].nunique()} ({len(part)})" for part in (train, valid, test)]
+    log.info("%s: patients (videos) to train on %s, validate on %s, test on %s.", name, *counts)
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_main():
+        (folder / PREDICTIONS).unlink(missing_ok=True)  # of an earlier run
+    train_one(name, train, valid, test, folder)
+    if is_main() and name != FINAL:
+        _predictions(folds, name, folder / PREDICTIONS)
+
+
+def _predictions(folds: Folds, name: str, path: Path) -> pd.DataFrame:
+    """One fold's predictions with the manifest's columns, checked to be of its test videos."""
+    if not path.is_file():
+        raise InputError(f"Expected the predictions {path}, found none. Train {name} again.")
+    table = pd.read_csv(path, dtype={"video": str})
+    test = folds.part(name, "test")
+    foreign = sorted(set(table["video"]) - set(test["video"]))
+    if foreign:
+        raise InputError(
+            f"{path} has predictions of {', '.join(foreign[:5])}, which {name} does not test. "
+            "Train it again."
+        )
+    if missing := sorted(set(test["video"]) - set(table["video"])):
+        log.warning("%s: no prediction of %s.", path, ", ".join(missing[:5]))
+    known = test[list(COLUMNS)].assign(fold=name)
+    own = [column for column in table if column not in known or column == "video"]
+    return known[["fold", *COLUMNS]].merge(table[own], on="video", how="inner")
+
+
+def _fingerprint(folds: Folds, name: str) -> str:
+    """Changes with the videos, labels and parts of a fold."""
+    rows = folds.table[["video", "patient", "label", name]].sort_values("video")
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16]
