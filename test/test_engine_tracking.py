@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from toy_training import Dies, fit, state
 
 from medvial.errors import InputError
 from medvial.outputs import read_json
+from medvial_training import fit as engine
 
 
 @pytest.mark.slow  # MLflow makes its database
@@ -32,6 +34,10 @@ def test_mlflow_notes_one_run_with_its_origin(tmp_path, monkeypatch):
     history = client.get_metric_history(noted["run_id"], "valid/mae")
     with Path("run/log.csv").open() as file:
         assert len(history) == len(list(csv.DictReader(file))) == 4
+    for name in ("step/loss", "step/learning_rate"):
+        (metric,) = client.get_metric_history(noted["run_id"], name)  # of 12 steps
+        assert metric.step == 10
+        assert metric.value > 0
     names = {a.path for a in client.list_artifacts(noted["run_id"])}
     assert names == {"best.ckpt", "environment.txt"}
     environment = client.download_artifacts(noted["run_id"], "environment.txt")
@@ -61,6 +67,38 @@ def test_a_server_that_goes_away_does_not_stop_training(tmp_path, monkeypatch, c
     with caplog.at_level(logging.WARNING):
         fit("run", mlflow=True, max_epochs=2, callback=Leaves())
     assert caplog.text.count("Tracking stops, training goes on: MLflow says gone away") == 1
+
+
+class Notes(Logger):
+    """Keeps what it is given, by name."""
+
+    name, version = "notes", "0"
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def log_metrics(self, metrics, step=None):
+        if "step/loss" in metrics:
+            self.steps.append((step, metrics["step/loss"]))
+
+    def log_hyperparams(self, *arguments, **options):
+        pass
+
+
+def test_losses_by_step_are_those_of_whole_batches(tmp_path, monkeypatch):
+    notes = {}
+
+    def run(name, **options):
+        notes[name] = Notes()
+        monkeypatch.setattr(engine, "make_loggers", lambda *_: [notes[name]])
+        monkeypatch.setattr(engine.StepMetrics.__init__, "__defaults__", (2,))
+        fit(tmp_path / name, max_epochs=2, ema_decay=0.0, mlflow=True, **options)
+        return notes[name].steps
+
+    whole, parts = run("whole"), run("parts", batch_size=2, accumulate=4)
+    assert [step for step, _ in whole] == [step for step, _ in parts] == [2, 4, 6]
+    assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], rel=1e-5)
 
 
 def test_tensorboard_is_an_option(tmp_path):

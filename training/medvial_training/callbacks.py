@@ -45,6 +45,39 @@ class EpochLog(Callback):
         write_bytes(self.path, table.getvalue().encode())
 
 
+class StepMetrics(Callback):
+    """Gives the trackers the training loss and the learning rate every few steps.
+
+    The loss is the mean since the last time, over all processes. It stays on the device in between,
+    so that no step waits for it.
+    """
+
+    def __init__(self, every: int = 10) -> None:
+        self.every, self.noted = every, 0
+        self.losses: list[Tensor] = []
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Called by Lightning, also when training goes on."""
+        self.noted = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Called by Lightning, for each of the batches that make up a step."""
+        undivided = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        self.losses.append(undivided)
+        step = trainer.global_step
+        if step == self.noted or step % self.every:
+            return
+        self.noted = step
+        loss = trainer.strategy.reduce(torch.stack(self.losses).mean(), reduce_op="mean")
+        self.losses = []
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics = {"step/loss": float(loss), "step/learning_rate": rate}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+
+
 class SeedSteps(Callback):
     """Starts the random numbers of every step (dropout) from the seed and the step's number.
 

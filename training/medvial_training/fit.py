@@ -15,6 +15,7 @@ from medvial_training.callbacks import (
     LeaveOnSigterm,
     ProgressBar,
     SeedSteps,
+    StepMetrics,
     moving_average,
 )
 from medvial_training.checkpoints import (
@@ -183,6 +184,8 @@ def _callbacks(
     ]
     if tracked:
         callbacks.append(LearningRateMonitor("epoch"))
+    if args.mlflow or args.tensorboard:  # on every process: they add up their losses
+        callbacks.append(StepMetrics())
     if _progress(args) and is_main():
         callbacks.append(ProgressBar(refresh_rate=5))
     if args.ema_decay:
