@@ -20,8 +20,8 @@ class ClipTraining:
 
     fix_layer: FixLayer = "none"
     """Which parts are trained while the others stay as they start, batch normalisation included:
-    head, the last layer alone; stem_head, the first layers and the last; stage_head, all but the
-    first layers. none and all train the whole network."""
+    head, the classifier alone; stem_head, the first layers and the classifier; stage_head, all but
+    the first layers. none and all train the whole network."""
 
     label_smoothing: float = 0.0
     """Share of the truth that is spread evenly over all classes."""
