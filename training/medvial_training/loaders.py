@@ -74,7 +74,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 def _draw(order: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
     """As many samples as there are, each as often as its weight says, give or take one.
 
-    Systematic sampling (Madow and Madow, 1944): even steps along the weights' cumulative sum.
+    Systematic sampling (Madow and Madow, 1944): even steps along the weights' cumulative sum, with
+    samples of equal weight side by side, so that their sum is met as well.
 
     Args:
         order: (N,) a random order of all samples.
@@ -84,6 +85,7 @@ def _draw(order: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (N,) samples, shuffled.
     """
+    order = order[weights[order].argsort(stable=True)]
     sums = weights.double()[order].cumsum(0)
     start = torch.rand(1, generator=generator, dtype=torch.float64)
     points = (torch.arange(len(order)) + start) / len(order) * sums[-1]
