@@ -110,7 +110,7 @@ def fit_module(
         num_nodes=nodes,
         strategy=strategy_of(args, devices * nodes),
         sync_batchnorm=args.sync_batchnorm,
-        precision=_precision(args),
+        precision=_precision(args, module.cpu_bfloat16),
         accumulate_grad_batches=args.accumulate,
         gradient_clip_val=args.gradient_clip or None,
         check_val_every_n_epoch=args.validate_every,
@@ -197,7 +197,7 @@ def _progress(args: FitArgs) -> bool:
     return sys.stderr.isatty() if args.progress is None else args.progress
 
 
-def _precision(args: FitArgs) -> Any:
+def _precision(args: FitArgs, cpu_bfloat16: bool) -> Any:
     if args.precision != "auto":
         return args.precision
     if args.accelerator != "cpu" and torch.cuda.is_available():
@@ -205,4 +205,4 @@ def _precision(args: FitArgs) -> Any:
             "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
         )
     native = getattr(torch._C._cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16-mixed" if native() else "32-true"
+    return "bf16-mixed" if cpu_bfloat16 and native() else "32-true"

@@ -13,6 +13,9 @@ from medvial_training.fit_args import FitArgs
 class TrainedModule(LightningModule):
     """A network `net` that is trained as its options say; the tasks add loss and validation."""
 
+    cpu_bfloat16 = True
+    """Whether `precision` auto may compute in bfloat16 on a CPU."""
+
     def __init__(self, net: torch.nn.Module, fit: FitArgs) -> None:
         super().__init__()
         self.net, self.fit_args = net, fit

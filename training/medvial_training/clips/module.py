@@ -31,6 +31,10 @@ class ClipModule(TrainedModule):
     Logs `valid/NAME` of videos and `valid/patient_NAME` of patients, NAME as in `scores`.
     """
 
+    cpu_bfloat16 = False
+    """Of clips that are two frames long inside the network, PyTorch 2.7's bfloat16 convolutions on
+    a CPU return gradients made of memory that was not set."""
+
     mean: Tensor
     std: Tensor
     class_weights: Tensor
