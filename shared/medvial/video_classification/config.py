@@ -1,7 +1,7 @@
 """Every number of clip classification, once."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from medvial.errors import InputError
 
@@ -43,8 +43,8 @@ class ClipConfig:
     number of frames."""
 
     depth: Literal[18, 50, 101, 152] = 50
-    """Of pytorchvideo's networks where they come in several, and of the 2-D networks of `fusion`;
-    18 for the latter alone."""
+    """Of pytorchvideo's networks but x3d, and of the 2-D networks of `fusion`; 18 for the latter
+    alone. The published csn has 101."""
 
     fusion: Literal["slow", "single_frame", "early", "late"] = "slow"
     """slow: the 3-D network. The others are a 2-D ResNet: on the clip's middle frame, on all its
@@ -70,7 +70,8 @@ class ClipConfig:
     """Side of the square that the network sees, in pixels."""
 
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
-    """Red, green and blue, 0 to 1, subtracted from the input (pytorchvideo's networks)."""
+    """Red, green and blue, 0 to 1, subtracted from the input. These are pytorchvideo's; weights of
+    torchvision want .43216 .394666 .37645, and as std .22803 .22145 .216989 (Kinetics)."""
 
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     """Divides the input."""
@@ -89,14 +90,25 @@ class ClipConfig:
         """
         for name in ("labels", "widths", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists, read from JSON
-        if len(set(self.labels)) != len(self.labels):
-            raise InputError(f"Expected labels that differ from each other, got {self.labels}.")
-        if self.positive is not None and self.labels and self.positive not in self.labels:
-            raise InputError(f"Expected positive to be one of {self.labels}, got {self.positive}.")
+        if self.network not in get_args(NetworkName):
+            known = ", ".join(get_args(NetworkName))
+            raise InputError(f"Expected network to be one of {known}, got {self.network}.")
+        self._check_labels()
+        self._check_clips()
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise InputError(
                 f"Expected mean and std of three values, std above 0, got {self.mean}, {self.std}."
             )
+        if not self.widths or min(self.widths) < 1:
+            raise InputError(f"Expected widths of at least 1, got {self.widths}.")
+
+    def _check_labels(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            raise InputError(f"Expected labels that differ from each other, got {self.labels}.")
+        if self.positive is not None and self.labels and self.positive not in self.labels:
+            raise InputError(f"Expected positive to be one of {self.labels}, got {self.positive}.")
+
+    def _check_clips(self) -> None:
         for name in ("clip_frames", "clips", "crop"):
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
@@ -110,5 +122,3 @@ class ClipConfig:
                 "Expected clip_s and fps of at least 0 and dropout from 0 to below 1, got "
                 f"{self.clip_s}, {self.fps}, {self.dropout}."
             )
-        if not self.widths or min(self.widths) < 1:
-            raise InputError(f"Expected widths of at least 1, got {self.widths}.")

@@ -81,7 +81,7 @@ class VideoPredictor:
             info=info,
             classified=classified,
             label=self.learned.label(classified.probabilities, self.config),
-            notes=info.notes + _notes(times_s, self.config),
+            notes=info.notes + _notes(info, times_s, self.config),
         )
 
 
@@ -90,8 +90,9 @@ def read_clip_frames(
 ) -> tuple[NDArray[np.float64], dict[int, NDArray[np.uint8]]]:
     """The frames of a video's clips, their shorter side resized.
 
-    The clips follow from the times of all frames. They are known for sure once the file has been
-    read to its end: where it stated others, as a damaged one does, it is read once more.
+    The clips follow from the times of all frames, which are known for sure once the file has been
+    read to its end: where other frames turn out to be needed than those that it stated, as of a
+    damaged file, it is read once more.
 
     Args:
         cine: The video; its `info` is complete afterwards.
@@ -104,26 +105,32 @@ def read_clip_frames(
     Raises:
         InputError: Not one frame can be decoded.
     """
-    stated = cine.info.frame_times_s
+    _, wanted = _wanted(cine, config)
     while True:
-        all_times_s = np.asarray(stated or (), dtype=np.float64)
-        kept = thinned_indices(all_times_s, config.fps)
-        times_s = all_times_s[kept]
-        wanted = {}
-        if len(times_s):
-            wanted = {int(kept[i]): int(i) for i in np.unique(view_indices(times_s, config)[1])}
         frames = {
             wanted[place]: resize_frame(frame, config.resize)
             for place, frame in enumerate(cine)
             if place in wanted
         }
-        if cine.info.frame_times_s == stated:
+        times_s, exact = _wanted(cine, config)
+        if exact == wanted:
             return times_s, frames
-        stated = cine.info.frame_times_s
+        wanted = exact
 
 
-def _notes(times_s: NDArray[np.float64], config: ClipConfig) -> tuple[str, ...]:
-    if len(times_s) == 1:
+def _wanted(cine: Cine, config: ClipConfig) -> tuple[NDArray[np.float64], dict[int, int]]:
+    """Times (T,) of the frames at `fps`; of those in clips, the place in the file to the number."""
+    all_times_s = np.asarray(cine.info.frame_times_s or (), dtype=np.float64)
+    kept = thinned_indices(all_times_s, config.fps)
+    times_s = all_times_s[kept]
+    if len(times_s) == 0:
+        return times_s, {}
+    numbers = np.unique(view_indices(times_s, config)[1])
+    return times_s, {int(kept[number]): int(number) for number in numbers}
+
+
+def _notes(info: CineInfo, times_s: NDArray[np.float64], config: ClipConfig) -> tuple[str, ...]:
+    if info.frame_count == 1:
         return ("A single frame: nothing moves, and its class is a guess.",)
     length_s = duration_s(times_s)
     if length_s < _SHORT * config.clip_s:
