@@ -96,17 +96,33 @@ class Recordings:
         """
         return cls(data, _table(data / VIDEOS), _table(data / LEG_TABLE))
 
-    def samples(self, videos: pd.Series) -> list[LegSample]:
-        """The scored legs of some recordings that may be used, left before right.
+    def samples(self, videos: pd.Series, *, used: bool = True) -> list[LegSample]:
+        """The scored legs of some recordings, left before right.
 
         Args:
             videos: Their names.
+            used: Those that can be rated; False for the others, whose keypoints are too poor.
         """
-        used = self.legs[(self.legs["used"] == "1") & self.legs["video"].isin(set(videos))]
-        rows = zip(used["video"], used["patient"], used["leg"], used["score"], strict=True)
-        by_name = {(v, leg): LegSample(v, p, leg, int(score)) for v, p, leg, score in rows}
+        rows = self.legs[(self.legs["used"] == str(int(used))) & (self.legs["score"] != "")]
+        found = {
+            (video, leg): LegSample(video, patient, leg, int(score))
+            for video, patient, leg, score in zip(
+                rows["video"], rows["patient"], rows["leg"], rows["score"], strict=True
+            )
+        }
         keys = [(video, leg) for video in videos for leg in LEGS]
-        return [by_name[key] for key in keys if key in by_name]
+        return [found[key] for key in keys if key in found]
+
+    def clip(self, video: str) -> tuple[Keypoints, NDArray[np.float64]]:
+        """One recording's keypoints (T, 25, 3) and times (T,)."""
+        stored = self.stored(video)
+        return stored.points, stored.times_s
+
+    def criteria(self, sample: LegSample) -> int | None:
+        """Level of the item's worst criterion, as the taps of this leg read; None without."""
+        row = self.legs[(self.legs["video"] == sample.video) & (self.legs["leg"] == sample.leg)]
+        level = row["criteria_level"].iloc[0]
+        return int(level) if level else None
 
     def stored(self, video: str) -> Stored:
         """One recording's keypoints."""

@@ -106,7 +106,7 @@ def match(rated: Sequence[Rated], recordings: Sequence[Recording]) -> Matched:
         recordings: The preferred kind first: of one that is there as several, that one is read.
     """
     by_key: dict[str, list[Recording]] = defaultdict(list)
-    rows = {name_of(row.video): row for row in rated}
+    rows = _by_name(rated)
     for recording in recordings:
         by_key[_key(recording, rows)].append(recording)
     result = Matched()
@@ -159,6 +159,18 @@ def read_recording(recording: Recording, options: LegOptions) -> tuple[Stored, P
 def _blazepose() -> BlazePose:
     """One a process: several work side by side."""
     return BlazePose(threads=1)
+
+
+def _by_name(rated: Sequence[Rated]) -> dict[str, Rated]:
+    rows: dict[str, Rated] = {}
+    for row in rated:
+        other = rows.setdefault(name_of(row.video), row)
+        if other is not row:
+            raise InputError(
+                f"Expected names that differ by more than endings and hyphens, got {other.video!r} "
+                f"(row {other.row}) and {row.video!r} (row {row.row})."
+            )
+    return rows
 
 
 def _key(recording: Recording, rows: dict[str, Rated]) -> str:
