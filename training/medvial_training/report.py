@@ -18,13 +18,20 @@ _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 def write_report(path: Path, template: Path, context: Mapping[str, Any]) -> None:
-    """Fill a template and write it, whole or not at all.
+    """Fill a template and write it, whole or not at all; see `render`."""
+    write_bytes(path, render(template, context).encode())
+
+
+def render(template: Path, context: Mapping[str, Any]) -> Markup:
+    """Fill a template.
 
     Args:
-        path: The HTML file.
         template: A Jinja template named *.html, so that values are escaped; it may extend
             `base.html`.
         context: What the template names; a missing name is an error, never an empty place.
+
+    Returns:
+        HTML that another template takes as it is.
     """
     loader = FileSystemLoader([template.parent, TEMPLATES])
     environment = Environment(
@@ -33,8 +40,7 @@ def write_report(path: Path, template: Path, context: Mapping[str, Any]) -> None
     environment.lstrip_blocks = True
     environment.filters |= {"fixed": fixed, "signed": signed, "interval": interval}
     environment.globals["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    html = environment.get_template(template.name).render(context)
-    write_bytes(path, html.encode())
+    return Markup(environment.get_template(template.name).render(context))
 
 
 def figure_png(figure: Figure, dpi: int = 180) -> bytes:
