@@ -1,5 +1,6 @@
 """What a network says of stored videos, and what is learned from it on validation videos."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from medvial_training.calibrate import fit_temperature, fit_threshold
 from medvial_training.cases import cases_of, probability_columns
 from medvial_training.clips.dataset import Item
 from medvial_training.clips.store import ClipStore
+
+log = logging.getLogger(__name__)
+
+LEAST_PER_CLASS = 5  # validation videos; with fewer, the smoothed targets say more than they do
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,15 @@ def learn(predictions: Sequence[Prediction], config: ClipConfig) -> Learned:
     """Temperature and, of two classes with a positive one, threshold, from validation videos.
 
     Args:
-        predictions: Of the validation videos.
+        predictions: Of the validation videos; too few for their classes teach nothing.
         config: Gives the classes.
     """
-    if not predictions:
+    if len(predictions) < LEAST_PER_CLASS * len(config.labels):
+        log.info(
+            "%d validation videos of %d classes are too few to learn a temperature from: it is 1.",
+            len(predictions),
+            len(config.labels),
+        )
         return Learned()
     counts = [len(p.logits) for p in predictions]
     temperature = fit_temperature(

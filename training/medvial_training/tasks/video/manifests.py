@@ -10,6 +10,8 @@ from typing import Any
 
 from medvial.errors import InputError
 from medvial_training.clips.store import ClipStore
+from medvial_training.leaks import join_groups
+from medvial_training.near_duplicate_videos import VideoPair, find_near_duplicate_videos
 from medvial_training.splits import DUPLICATES, SPLITS, Fractions, group_samples
 from medvial_training.tables import write_csv
 from medvial_training.tasks.video.annotations import ANNOTATIONS, relative, write_annotations
@@ -19,6 +21,7 @@ from medvial_training.tasks.video.listing import RawData, RawVideo
 log = logging.getLogger(__name__)
 
 REJECTED, INSPECTION = "rejected.csv", "splits"
+COMPARED = 3000  # videos: above it, comparing each with each takes too long
 COLUMNS = ("image_id", "video", "label", "patient", "group", "sha256", "frames", "seconds")
 
 
@@ -66,10 +69,9 @@ def write_manifests(out: Path, data: Listed, fractions: Fractions, seed: int) ->
             f"{rejected[0][1]}."
         )
     digests = [_digest(data.store, video.name) for video in videos]
-    copies = _pairs(digests)
+    copies = [*_pairs(digests), *_near_duplicates(data, videos, digests)]
     _warn_of_two_classes(videos, copies)
-    named = [(video.group or f"\0{place}") for place, video in enumerate(videos)]
-    groups = group_samples([v.patient for v in videos], [*copies, *_pairs(named)])
+    groups = _groups(videos, digests, copies)
     samples = [Sample(v.name, v.label, g, v.split) for v, g in zip(videos, groups, strict=True)]
     splits = make_datasplit(samples, fractions, seed)
     rows = zip(videos, groups, digests, splits, strict=True)
@@ -79,7 +81,8 @@ def write_manifests(out: Path, data: Listed, fractions: Fractions, seed: int) ->
         for v, s in zip(videos, splits, strict=True)
         if s is None
     ]
-    _write(out, data, placed, [(videos[a].name, videos[b].name) for a, b in copies], rejected)
+    named = [(videos[pair.first].name, videos[pair.second].name, pair.distance) for pair in copies]
+    _write(out, data, placed, named, rejected)
     return {
         "videos": {split: sum(p.split == split for p in placed) for split in SPLITS},
         "classes": len(data.labels),
@@ -97,19 +100,50 @@ def _digest(store: ClipStore, name: str) -> str:
     return hashlib.sha256(store.frames(name).data.cast("B")).hexdigest()
 
 
-def _pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Positions of equal keys, each with the first one."""
+def _pairs(digests: Sequence[str]) -> list[VideoPair]:
+    """Copies, each with the first one."""
     first: dict[str, int] = {}
-    found = [(first.setdefault(key, place), place) for place, key in enumerate(keys)]
-    return [(a, b) for a, b in found if a != b]
+    found = [(first.setdefault(digest, place), place) for place, digest in enumerate(digests)]
+    return [VideoPair(a, b, 0.0) for a, b in found if a != b]
 
 
-def _warn_of_two_classes(videos: Sequence[RawVideo], copies: Sequence[tuple[int, int]]) -> None:
-    for a, b in copies:
-        if videos[a].label != videos[b].label:
+def _near_duplicates(
+    data: Listed, videos: Sequence[RawVideo], digests: Sequence[str]
+) -> list[VideoPair]:
+    """The same moments in another compression or cut."""
+    if any(video.share != (0.0, 1.0) for video in videos):
+        return []  # parts of one video are on both sides on purpose
+    if len(videos) > COMPARED:
+        log.warning(
+            "%d videos are too many to compare each with each: only exact copies were looked for.",
+            len(videos),
+        )
+        return []
+    store = data.store
+    pairs = find_near_duplicate_videos(
+        (store.frames(v.name), store.times_s(v.name)) for v in videos
+    )
+    return [pair for pair in pairs if digests[pair.first] != digests[pair.second]]
+
+
+def _groups(
+    videos: Sequence[RawVideo], digests: Sequence[str], copies: Sequence[VideoPair]
+) -> list[str]:
+    """The group of each video: joined by patient, by given group, and by what it shows."""
+    import pandas as pd
+
+    columns = {"patient": [v.patient for v in videos], "group": [v.group for v in videos]}
+    joined = join_groups(pd.DataFrame(columns | {"sha256": list(digests)}))
+    return group_samples(joined, [(pair.first, pair.second) for pair in copies])
+
+
+def _warn_of_two_classes(videos: Sequence[RawVideo], copies: Sequence[VideoPair]) -> None:
+    for pair in copies:
+        a, b = videos[pair.first], videos[pair.second]
+        if a.label != b.label:
             log.warning(
-                "%s and %s are the same frames, but one is %s and the other %s.",
-                *(videos[a].name, videos[b].name, videos[a].label, videos[b].label),
+                "%s and %s show the same moments, but one is %s and the other %s.",
+                *(a.name, b.name, a.label, b.label),
             )
 
 
@@ -117,13 +151,13 @@ def _write(
     out: Path,
     data: Listed,
     placed: Sequence[Placed],
-    copies: Sequence[tuple[str, str]],
+    copies: Sequence[tuple[str, str, float]],
     rejected: Sequence[tuple[str, str]],
 ) -> None:
     rows = {split: [_row(data, p) for p in placed if p.split == split] for split in SPLITS}
     for split in SPLITS:
         write_csv(out / f"{split}.csv", COLUMNS, rows[split])
-    write_csv(out / DUPLICATES, ["image_a", "image_b", "distance"], [[*c, 0] for c in copies])
+    write_csv(out / DUPLICATES, ["image_a", "image_b", "distance"], copies)
     write_csv(out / REJECTED, ["video", "reason"], rejected)
     table = [(p.video, p.split, data.store.records[p.video.name].notes["segment"]) for p in placed]
     write_annotations(out / ANNOTATIONS, data.labels, table, data.home)

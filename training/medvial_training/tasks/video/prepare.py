@@ -164,7 +164,7 @@ def _report(out: Path, about: dict[str, Any]) -> None:
     if not counts["train"]:
         log.info("Nothing to train on: test a model on these videos with step 3 and --model.")
     log.info(
-        "%d videos are copies of another; %d entries are not used (%s). Inspect %s.",
+        "%d pairs of videos show the same moments; %d entries are not used (%s). Inspect %s.",
         about["copies"],
         about["rejected"],
         out / REJECTED,
