@@ -13,14 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES_HZ = 5.0
-_SIDE = 16  # pixels of a picture that is compared
-_MOST_SAMPLES = 64  # of a video: 12.8 s from its beginning
-_LEAST_COMMON = 5  # samples that two videos must share: a second
+SAMPLES_HZ = 10.0
+_STEP_S = 0.3  # a sample is what has changed since so long before
+_SIDE = 12  # pixels of a picture that is compared
+_MOST_SAMPLES = 100  # of a video: 10 s from its beginning
+_LEAST_COMMON = 8  # samples that two videos must share: a second of film
 _MOST_PRODUCTS = 50_000_000  # that are held at a time: 200 MB
 
-SAME_VIDEO = 0.1
-"""Distance (1 - correlation of what moves, at the best shift in time) below which two are one."""
+SAME_VIDEO = 0.125
+"""Distance (1 - correlation of what moves, at the best shift in time) below which two are one.
+
+Of 245 drawn walkers of 1 to 2 s, those of different people lie at 0.15 and above; copies that are
+turned by 2 degrees, enlarged by 5 %, of another brightness and at JPEG quality 30 at 0.11 and
+below. Such a copy is missed if it also begins at another moment, half of the times."""
 
 Image = NDArray[np.float32]
 
@@ -41,9 +46,8 @@ def find_near_duplicate_videos(
 ) -> list[VideoPair]:
     """Find the pairs of videos that show the same moments.
 
-    Each video is sampled five times a second at 16 x 16 pixels; its mean over time is taken away,
-    and each sample is brought to length 1. Pairs are compared at every shift in time that leaves a
-    second in common.
+    Each video is sampled ten times a second at 12 x 12 pixels; a sample is the change over 0.3 s,
+    brought to length 1. Pairs are compared at every shift in time that leaves a second in common.
 
     Args:
         videos: Frames (T, H, W, 3) RGB and times (T,) in seconds; read once, one by one.
@@ -56,7 +60,7 @@ def find_near_duplicate_videos(
     if len(moving) < 2:
         return []
     longest = max(len(video) for video in moving)
-    size = max(1, _MOST_PRODUCTS // (longest**2 * len(moving)))
+    size = max(1, _MOST_PRODUCTS // max(1, longest**2 * len(moving)))
     pairs = []
     for start in range(0, len(moving), size):
         block = moving[start : start + size]
@@ -69,14 +73,20 @@ def find_near_duplicate_videos(
 
 
 def _movement(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Image:
-    """(S, 256) samples of a video without what stays, each of length 1 (0 where nothing moves)."""
-    moments = np.arange(times_s[0], times_s[-1] + 1e-9, 1 / SAMPLES_HZ)[:_MOST_SAMPLES]
-    nearest = np.abs(times_s[None] - moments[:, None]).argmin(axis=1)
-    small = np.stack([_small(frames[i]) for i in nearest])
-    small -= small.mean(axis=0)
-    small -= small.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(small, axis=1, keepdims=True)
-    return (small / np.maximum(length, 1e-3)).astype(np.float32)
+    """(S, 144) how the pictures of a video change, each of length 1 (0 where nothing moves)."""
+    last_s = float(times_s[-1]) - _STEP_S + 1e-9
+    moments = np.arange(float(times_s[0]), last_s, 1 / SAMPLES_HZ)[:_MOST_SAMPLES]
+    if not len(moments):
+        return np.zeros((0, _SIDE * _SIDE), np.float32)
+    small = np.stack([_small(frame) for frame in frames[times_s <= moments[-1] + 2 * _STEP_S]])
+    change = small[_nearest(times_s, moments + _STEP_S)] - small[_nearest(times_s, moments)]
+    change -= change.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(change, axis=1, keepdims=True)
+    return (change / np.maximum(length, 1e-3)).astype(np.float32)
+
+
+def _nearest(times_s: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.intp]:
+    return np.abs(times_s[None] - moments[:, None]).argmin(axis=1)
 
 
 def _small(frame: NDArray[np.uint8]) -> Image:
