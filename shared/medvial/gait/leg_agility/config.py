@@ -35,7 +35,7 @@ class LegConfig:
     seconds: float = 16.0
     """Length of what the network sees: from just before the leg's first tap."""
 
-    rate_hz: float = 30.0
+    rate_hz: float = 20.0
     """Of the signals of temporal."""
 
     with_quantities: bool = True

@@ -7,7 +7,13 @@ from medvial_training.fit_args import FitArgs
 from medvial_training.tasks.gait.leg_agility.augment import LegAugmentation
 
 LEG_FIT = FitArgs(
-    batch_size=16, learning_rate=3e-3, max_epochs=60, patience=30, ema_decay=0.98, workers=0
+    batch_size=16,
+    learning_rate=1e-2,
+    max_epochs=60,
+    patience=30,
+    ema_decay=0.98,
+    precision="32-true",  # half of it saves nothing on so small a network
+    workers=0,  # they would each work out all inputs again
 )
 """For the temporal network."""
 
