@@ -15,6 +15,7 @@ from medvial.outputs import read_json, write_json
 from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS, git_revision
+from medvial_training.shares import join_shares
 from medvial_training.tasks.cldetection.dataset import (
     INPUT_FIELDS,
     Sample,
@@ -77,7 +78,7 @@ def evaluate(
         progress: Show progress bars.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing in processes beside the main one.
 
     Raises:
         InputError: The data or the model is unusable, they do not fit each other, or patients
@@ -116,7 +117,9 @@ def evaluate_predictor(
     samples = load_samples(data, config)[split]
     if not samples:
         raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
-    films = predict_samples(samples, config, predictor, progress=progress)
+    films = predict_samples(samples, config, predictor, progress=progress, shares=join_shares())
+    if films is None:  # the main process goes on alone
+        return {}
     marks = gather_marks(samples, films, config)
     distances = observer_distances(marks, *observers) if observers else None
     tested = _score(samples, films, marks, config, bootstrap, distances)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import LandmarkSet, load_landmark_set
@@ -15,6 +14,7 @@ from medvial.cldetection.postprocess import Film
 from medvial.cldetection.preprocess import Geometry
 from medvial.errors import InputError
 from medvial.outputs import write_bytes
+from medvial_training.shares import ALONE, Shares
 from medvial_training.tasks.cldetection.dataset import Sample
 from medvial_training.tasks.cldetection.marks import Marks
 
@@ -60,11 +60,23 @@ def with_landmarks_of(
 
 
 def predict_samples(
-    samples: list[Sample], config: Config, predictor: FilmPredictor, *, progress: bool
-) -> list[Film]:
-    """Predict every film as it was given, in order, one in memory at a time."""
-    bar = tqdm(samples, desc="Predicting", unit="film", disable=None if progress else True)
-    return [predictor.from_network_input(*s.as_given(config)) for s in bar]
+    samples: list[Sample],
+    config: Config,
+    predictor: FilmPredictor,
+    *,
+    progress: bool,
+    shares: Shares = ALONE,
+) -> list[Film] | None:
+    """Predict every film as it was given, in order, one in memory at a time.
+
+    Returns:
+        None in processes that only do a share of the work.
+    """
+
+    def predict(sample: Sample) -> Film:
+        return predictor.from_network_input(*sample.as_given(config))
+
+    return shares.map(predict, samples, description="Predicting", unit="film", progress=progress)
 
 
 def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Marks:

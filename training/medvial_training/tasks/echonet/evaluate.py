@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from medvial.echonet.config import Config
 from medvial.echonet.networks import EchoNetworks
@@ -17,8 +16,9 @@ from medvial.outputs import read_json, write_json
 from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS, git_revision
+from medvial_training.shares import join_shares
 from medvial_training.tasks.echonet.measure import Measured, measure
-from medvial_training.tasks.echonet.recordings import Recordings, Split
+from medvial_training.tasks.echonet.recordings import Recording, Recordings, Split
 from medvial_training.tasks.echonet.report import Tested, write_pictures
 from medvial_training.tasks.echonet.result_tables import write_tables
 from medvial_training.tasks.echonet.scores import METHODS, all_scores, gather
@@ -60,7 +60,7 @@ def evaluate(
         progress: Show progress bars.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing in processes beside the main one.
 
     Raises:
         InputError: The data or the model is unusable, they do not fit each other, or patients
@@ -99,11 +99,15 @@ def evaluate_networks(
     """As `evaluate`, with any networks; `logs` holds <network>/log.csv of their training."""
     recordings = Recordings(data, split)
     _check(recordings, networks.config, data, split)
-    bar = tqdm(recordings.all, desc="Analysing", unit="video", disable=None if progress else True)
-    measured: list[Measured] = [
-        measure(networks, learned, recordings, recording, all_clips=all_clips)[0]
-        for recording in bar
-    ]
+
+    def work(recording: Recording) -> Measured:
+        return measure(networks, learned, recordings, recording, all_clips=all_clips)[0]
+
+    measured = join_shares().map(
+        work, recordings.all, description="Analysing", unit="video", progress=progress
+    )
+    if measured is None:  # the main process goes on alone
+        return {}
     ef = gather(measured)
     metrics = all_scores(measured, ef, bootstrap, bootstrap.seed)
     metrics |= _circumstances(data, manifest, networks, learned, split, bootstrap)
