@@ -1,9 +1,7 @@
 """The networks of leg agility. Nothing is downloaded: weights come later, by path."""
 
 import dataclasses
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +125,7 @@ class Temporal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T) to (N, FEATURES)."""
         signals, quantities = x[:, : len(SIGNALS)], x[:, len(SIGNALS) :, 0]
-        seen = signals[:, SIGNALS.index("seen") :][:, :1]
+        seen = (signals[:, SIGNALS.index("seen") :][:, :1] > 0.5).to(signals)
         features = self.stem(signals)
         for block in self.blocks:
             features = block(features)
@@ -208,8 +206,3 @@ def _pooled(features: Tensor, seen: Tensor) -> Tensor:
     spread = ((features - mean[..., None]).square() * seen).sum(dim=2) / total
     largest = (features * seen).amax(dim=2)
     return torch.cat([mean, largest, (spread + 1e-6).sqrt()], dim=1)
-
-
-def image_network(net: nn.Module) -> Sequence[nn.Module]:
-    """The ResNets of resnet18_lstm, whose weights can start from those of ImageNet."""
-    return [cast(nn.Module, m.image) for m in net.modules() if isinstance(m, FrameLSTM)]

@@ -26,8 +26,9 @@ class LegTraining:
     """How much more legs of rare scores count: 0 each leg alike, 1 each score alike."""
 
     weights: str | None = None
-    """Where a network on drawings starts: a .pt, .pth or .safetensors file, or torchvision:NAME,
-    which downloads the weights of that name. Of resnet18_lstm it is the ResNet."""
+    """Where the network starts: a model folder of gait or leg_agility.safetensors; for rendered a
+    video network's .pt, .pth or .safetensors file, for resnet18_lstm a ResNet-18's; or
+    torchvision:NAME, which downloads the weights of that name."""
 
     augment: LegAugmentation = field(default_factory=LegAugmentation)
     """Random changes of the keypoints."""

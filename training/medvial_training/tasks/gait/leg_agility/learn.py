@@ -23,6 +23,7 @@ from medvial_training.tasks.gait.leg_agility.dataset import LegData, LegInputs, 
 from medvial_training.tasks.gait.leg_agility.forest import train_forest
 from medvial_training.tasks.gait.leg_agility.module import LegModule
 from medvial_training.tasks.gait.leg_agility.recordings import LegSample
+from medvial_training.tasks.gait.leg_agility.start import start_from
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def learn(
     data = LegData(inputs, train, valid, fit)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LegModule.of(data.train, fit, training.balance)
+    if training.weights is not None:
+        start_from(module.net, training.weights, config)
     best = fit_module(
         module,
         data,
