@@ -10,8 +10,8 @@ A system is a package here, `walking` or `leg_agility`, with
   config.json, learned.json and metrics.json;
 - `evaluate.evaluate_system(data, model, run, out, *, split, pictures, bootstrap, progress)`: step
   3, gives metrics and a section of the report in HTML; `run` is the system's folder of the run
-  that made the model, None where that is not known;
-- `export.network_example(config)`: a batch for the ONNX file's parity check.
+  that made the model, None where that is not known; `split` is cross_validation (the pooled
+  predictions), or the part to test the model itself on: train, valid, test, all.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,11 @@ from typing import Any, Literal
 
 from medvial.errors import InputError
 from medvial.gait.config import SYSTEMS
+from medvial.models import ModelFolder, sha256
 from medvial.outputs import read_json
 
 Which = Literal["all", "walking", "leg_agility"]
+CROSS_VALIDATION = "cross_validation"
 PHANTOM_MARKER = "PHANTOM.json"
 CONFIG, SOURCE, LEARNED, METRICS = "config.json", "source.json", "learned.json", "metrics.json"
 
@@ -85,3 +87,24 @@ def about_source(source: Path, description: str, licence: str) -> dict[str, Any]
         "licence": licence if licence != "unknown" else known.get("licence", licence),
         "source": str(source),
     }
+
+
+def same_folds(folder: ModelFolder, data: Path, system: str) -> bool | None:
+    """Whether a model was trained with the folds of these data; None if not recorded.
+
+    Args:
+        folder: The model folder.
+        data: The system's folder of step 1.
+        system: Its name.
+    """
+    recorded = folder.manifest.training.get("splits_sha256", {}).get(f"{system}/folds")
+    return None if recorded is None else recorded == sha256(data / "folds.csv")
+
+
+def default_split(folder: ModelFolder, data: Path, run: Path | None, system: str) -> str:
+    """What there is to test: the cross-validation, the held-out test part, or other data whole."""
+    if not same_folds(folder, data, system):
+        return "all"
+    if run is not None and (run / "predictions.csv").is_file():
+        return CROSS_VALIDATION
+    return "test"

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 POSITIVE = "ASD"
 VIDEOS, FOLDS, PEOPLE = "videos.csv", "folds.csv", "people.csv"
-REJECTED, DUPLICATES = "rejected.csv", "near_duplicates.csv"
+REJECTED, DUPLICATES, COUNTS = "rejected.csv", "near_duplicates.csv", "fold_counts.csv"
 KNOWN = ("fps", "frames", "seconds", "width", "height")
 MEASURED = (
     *("method", "found_part", "longest_gap_s", "height_px", "path_heights", "direction"),
@@ -175,7 +175,7 @@ def _write_tables(
         "patients": table["patient"].nunique(),
         "repeated": len(pairs),
         "warned": warned,
-        "not_found": sum(r.notes["quality"]["method"] != "pose" for r in records),
+        "by_motion": sum(r.notes["quality"]["method"] != "pose" for r in records),
     }
 
 
@@ -203,14 +203,14 @@ def _write_people(out: Path, records: Sequence[ClipRecord]) -> None:
 
 def _report(out: Path, about: dict[str, Any]) -> None:
     log.info(
-        "%s: %d videos of %d patients%s; %d with a warning (%s), %d without a person found.",
+        "%s: %d videos of %d patients%s; %d with a warning (%s), in %d what moves was followed.",
         out,
         about["videos"],
         about["patients"],
         " (phantoms: no clinical meaning)" if about["phantom"] else "",
         about["warned"],
         out / PEOPLE,
-        about["not_found"],
+        about["by_motion"],
     )
     log.info(
         "%d pairs of videos show the same moments; %d entries are not used (%s).",

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from medvial.cine import Cine
+from medvial.errors import InputError
 from medvial.gait.blazepose import BlazePose
 from medvial.gait.contact_sheet import contact_sheet
 from medvial.gait.crop import CropOptions, crop_clip
@@ -48,14 +49,23 @@ def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = Non
         `frames`, `seconds` and size of the file's frames, and its sha256.
 
     Raises:
-        InputError: The file is no usable video, or nobody is at the patient's box.
+        InputError: The file is no usable video, or nobody is on it or at the patient's box.
     """
     with open_cine(video.path) as cine:
         person = follow(cine, _networks(), patient_box=video.box, patient_time_s=video.box_time_s)
+        _check(person)
         frames, times_s = crop_clip(cine, person, crop)
         if sheet is not None:
             _write_sheet(sheet, cine, person, crop)
         return Frames(frames, times_s, _notes(video.path, cine, person))
+
+
+def _check(person: Person) -> None:
+    """Refuse what the container refuses, too."""
+    if len(person.frame_times_s) < 2:
+        raise InputError("expected a walking video, got a single frame")
+    if person.method == "frame":
+        raise InputError("expected a person who walks, found nobody and nothing that moves")
 
 
 def _notes(path: Path, cine: Cine, person: Person) -> dict[str, Any]:
