@@ -5,10 +5,12 @@ python test/clip_training.py STORE RUN [--resume] [name=value ...]
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback
 
 from medvial.video_classification.config import ClipConfig
@@ -65,9 +67,22 @@ def make_store(folder, count=20):
     return ClipStore(folder)
 
 
-def fit(store, run, *, resume=False, callback=None, training=None, changes=None, **options):
-    args = FitArgs(**{**FIT, **options})
+def fit(
+    store,
+    run,
+    *,
+    resume=False,
+    callback=None,
+    training=None,
+    changes=None,
+    config=CONFIG,
+    **options,
+):
     import medvial_training.clips.learn as learn
+
+    args = FitArgs(**{**FIT, **options})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more wait for one another where the cores are busy
 
     class Module(learn.ClipModule):
         def configure_callbacks(self):
@@ -79,7 +94,7 @@ def fit(store, run, *, resume=False, callback=None, training=None, changes=None,
             store,
             items(13),
             items(7, 13, patients=True),
-            CONFIG,
+            config,
             args,
             training or ClipTraining(),
             changes or ClipAugmentation(flip=0.0, blur=0.5, erase=0.5, log_speed=0.1),
@@ -90,6 +105,7 @@ def fit(store, run, *, resume=False, callback=None, training=None, changes=None,
         )
     finally:
         learn.ClipModule = original
+        torch.set_num_threads(threads)
 
 
 class Dies(Callback):
@@ -107,8 +123,15 @@ def main():
     folder, run, *rest = sys.argv[1:]
     pairs = dict(argument.split("=", 1) for argument in rest if "=" in argument)
     options = {name: json.loads(value) for name, value in pairs.items()}
-    still = ClipAugmentation(0, 0, 0, 0, 0, 0, 0)
-    fit(ClipStore(Path(folder)), run, resume="--resume" in rest, changes=still, **options)
+    fit(
+        ClipStore(Path(folder)),
+        run,
+        resume="--resume" in rest,
+        changes=ClipAugmentation(0, 0, 0, 0, 0, 0, 0),  # chance is each process's own
+        config=replace(CONFIG, dropout=0.0, resize=CONFIG.crop),
+        training=ClipTraining(fix_layer="head"),  # batch normalisation sees its own samples only
+        **options,
+    )
 
 
 if __name__ == "__main__":
