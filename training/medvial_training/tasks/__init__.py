@@ -3,4 +3,4 @@
 Each module holds the function of its own name, which is the step script's command line.
 """
 
-TASKS = ("cldetection", "echonet", "video")
+TASKS = ("cldetection", "echonet", "gait", "video")
