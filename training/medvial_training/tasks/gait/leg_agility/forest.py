@@ -19,7 +19,7 @@ from medvial_training.tasks.gait.leg_agility.ordinal import level_weights
 
 log = logging.getLogger(__name__)
 
-TREES_OPSET = 3  # of ai.onnx.ml: read by every ONNX Runtime since 1.12
+OPSETS = {"": OPSET, "ai.onnx.ml": 3}  # read by every ONNX Runtime since 1.12
 TOLERANCE = 1e-3  # of a probability, between ONNX Runtime and scikit-learn
 SPLITS = 0.5  # share of the quantities that a split may choose from
 
@@ -109,7 +109,7 @@ def _as_onnx(forest: Any, quantities: int) -> onnx.ModelProto:
         forest,
         initial_types=[("input", FloatTensorType([None, quantities]))],
         final_types=[("output", FloatTensorType([None, None]))],
-        target_opset={"": OPSET, "ai.onnx.ml": TREES_OPSET},
+        target_opset=OPSETS,
     )
 
 
@@ -146,7 +146,8 @@ def _per_leg(left: onnx.ModelProto, right: onnx.ModelProto) -> onnx.ModelProto:
         [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [None, None])],
         [*constants, half, *(value for part in parts for value in part.graph.initializer)],
     )
-    network = helper.make_model(graph, opset_imports=left.opset_import)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    network = helper.make_model(graph, opset_imports=opsets)
     network.ir_version = left.ir_version
     return network
 
