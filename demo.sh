@@ -14,9 +14,9 @@ if [[ $task == -h || $task == --help ]]; then
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
   exit 0
 fi
-if [[ ! -f algorithms/$task/process.py || $# -gt 1 ]]; then
-  known=$(cd algorithms && echo */process.py)
-  echo "demo.sh: expected one task of: ${known//\/process.py/}; got: $*" >&2
+if [[ ! -f training/configs/$task/demo-step1.yaml || $# -gt 1 ]]; then
+  known=$(cd training/configs && echo */demo-step1.yaml)
+  echo "demo.sh: expected one task of: ${known//\/demo-step1.yaml/}; got: $*" >&2
   exit 2
 fi
 # shellcheck source=setup.sh
@@ -48,16 +48,24 @@ say "Step 3: test and visualize"
   --data "$demo/data" --model "$demo/run/model" --out "$demo/run/test"
 
 say "Step 4: predict the expected output"
-mkdir -p "$demo/algorithm"
-cp "algorithms/$task/process.py" "algorithms/$task/sockets.json" "$demo/algorithm/"
-cp -R "algorithms/$task/test" "$demo/algorithm/"
-"$python" training/step4_predict_expected_output.py "$task" \
-  --run "$demo/run" --algorithm "$demo/algorithm"
+container=
+if [[ -f algorithms/$task/process.py ]]; then
+  container=$demo/algorithm
+  mkdir -p "$container"
+  cp "algorithms/$task/process.py" "algorithms/$task/sockets.json" "$container/"
+  cp -R "algorithms/$task/test" "$container/"
+  "$python" training/step4_predict_expected_output.py "$task" \
+    --run "$demo/run" --algorithm "$container"
+else
+  "$python" training/step4_predict_expected_output.py "$task" --run "$demo/run" --data "$demo/data"
+fi
 
-if docker info >/dev/null 2>&1; then
+if [[ -z $container ]]; then
+  say "$task has no container of its own: docs/$task.md says which one serves its models"
+elif docker info >/dev/null 2>&1; then
   say "The container"
   ./build.sh "$task"
-  ./test.sh "$task" --test-dir "$demo/algorithm/test" --model "$demo/algorithm/model"
+  ./test.sh "$task" --test-dir "$container/test" --model "$container/model"
 else
   say "No Docker engine answers: the container was not built. With one: ./build.sh $task && ./test.sh $task"
 fi
@@ -65,7 +73,7 @@ fi
 say "Done in $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 cat <<END
 report      $demo/run/test/report.html
-pictures    $demo/run/test/overlays/
+pictures    $demo/run/test/
 model       $demo/run/model/   (trained on phantoms: it says nothing about real data)
-container   $demo/algorithm/
+container   ${container:-none; the exported model is $demo/run/export/}
 END

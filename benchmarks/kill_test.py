@@ -59,6 +59,18 @@ RECIPES = {
             *(f"--ejection_fraction_fit.{option}" for option in COMMON),
         ),
     ),
+    "video": Recipe(
+        ("--count=36", "--frames=12"),
+        ("--model.resize=40", "--model.crop=32"),
+        (
+            "--model.widths=[4,6]",
+            "--model.clip_s=0",
+            "--model.clip_frames=4",
+            "--model.clips=1",
+            "--training.balance_sampling=0.5",
+            *(f"--fit.{option}" for option in COMMON),
+        ),
+    ),
 }
 
 
