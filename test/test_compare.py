@@ -67,6 +67,17 @@ def test_a_tolerance_can_depend_on_the_unit():
     assert not bad({"value": 82.0, "unit": "px"}, {"value": 82.4, "unit": "px"}, tolerances)
 
 
+def test_numbers_in_a_text_have_the_tolerance_of_its_key():
+    tolerances = Tolerances(0.5, {"found": 0.1})
+    one = {"found": "2.02 taps a second, 1 pause", "other": "0.65 long"}
+    (near,) = compare(one, one | {"found": "2.07 taps a second, 1 pause"}, tolerances)
+    assert near.tolerated
+    assert near.amount == pytest.approx(0.05)
+    for text in ("2.2 taps a second, 1 pause", "2.02 taps a second, 2 pauses", "2.02 taps"):
+        assert not compare(one, one | {"found": text}, tolerances)[0].tolerated
+    assert not compare(one, one | {"other": "0.66 long"}, tolerances)[0].tolerated
+
+
 def test_the_largest_difference_comes_first():
     found = compare([1.0, 2.0, 3.0], [1.1, 2.9, 3.3], Tolerances())
     assert [d.where for d in found] == ["[1]", "[2]", "[0]"]

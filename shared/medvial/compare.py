@@ -10,6 +10,7 @@ JSON, its sha256.
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from medvial.stacks import STACK_SUFFIXES
 MODEL_KEY = "model_sha256"
 VOXEL_COUNTS = "labels"  # measured, not counted off: the only whole numbers that have a tolerance
 SHOWN = 10  # differences printed per file
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Tolerances:
 
     default: float = 0.5
     by_key: Mapping[str, float | Mapping[str, float]] = field(default_factory=dict)
-    """By the key nearest to the number; a mapping chooses by the `unit` beside that key."""
+    """By the key nearest to the number; a mapping chooses by the `unit` beside that key. A text
+    whose key is here may differ in its numbers by as much."""
 
     def of(self, key: str, siblings: Mapping[str, Any]) -> float:
         """The tolerance of the numbers under `key`, whose object is `siblings`."""
@@ -64,7 +67,7 @@ def compare(expected: Any, actual: Any, tolerances: Tolerances) -> list[Differen
     """Compare two JSON values.
 
     Objects must have the same keys, lists the same lengths, strings and whole numbers be equal;
-    other numbers may differ by their tolerance.
+    other numbers, and those in texts whose key has a tolerance, may differ by it.
 
     Returns:
         Every difference, the tolerated ones too, largest first.
@@ -203,7 +206,20 @@ def _walk(
         # Two whole numbers are a count or an index, of which "nearly" means nothing.
         whole = isinstance(expected, int) and isinstance(actual, int) and key != VOXEL_COUNTS
         tolerance = 0.0 if whole else tolerances.of(key, siblings)
+        if isinstance(expected, str) and isinstance(actual, str) and key in tolerances.by_key:
+            yield from _text(expected, actual, tolerance, where)
+        else:
+            yield from _leaf(expected, actual, tolerance, where)
+
+
+def _text(expected: str, actual: str, tolerance: float, where: str) -> Iterator[Difference]:
+    """Two texts that may differ in the numbers that they tell."""
+    if _NUMBER.sub("", expected) != _NUMBER.sub("", actual):
         yield from _leaf(expected, actual, tolerance, where)
+        return
+    numbers = (map(float, _NUMBER.findall(text)) for text in (expected, actual))
+    for left, right in zip(*numbers, strict=True):
+        yield from _leaf(left, right, tolerance, where)
 
 
 def _leaf(expected: Any, actual: Any, tolerance: float, where: str) -> Iterator[Difference]:
