@@ -1,6 +1,7 @@
 """Training of leg agility: changed keypoints, losses, schedule, networks and forests."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import onnxruntime
@@ -42,7 +43,7 @@ SMALL = LegConfig(
     levels=(0, 2), seconds=5.0, rate_hz=12.0, widths=(4, 6), frames=8, size=32, dropout=0.0
 )
 FIT = FitArgs(
-    max_epochs=8,
+    max_epochs=5,
     batch_size=4,
     learning_rate=3e-2,
     ema_decay=0.0,
@@ -150,16 +151,24 @@ def test_recordings_are_worked_out_once_for_all_folds():
         return recording(name)
 
     kept = LegInputs(clip_of, SMALL, LegAugmentation(variants=2), seed=3)
-    first, second = Legs(kept, samples([0, 1])), Legs(kept, samples([1, 2]))
-    for epoch in range(5):
+    first, second = Legs(kept, samples([0, 1]), copies=3), Legs(kept, samples([1, 2]), copies=3)
+    for epoch in range(2):
         for legs in (first, second):
-            for index in range(4):
-                legs[epoch, index]
+            assert [legs[epoch, index]["target"] for index in range(len(legs))] == 3 * [
+                s.score // 2 for s in legs.samples
+            ]
     assert sorted(asked) == sorted(["0", "1", "2"] * 3)  # as they are, and two changed copies
-    assert torch.equal(first[1, 2]["input"], second[1, 0]["input"])
-    assert torch.equal(first[0, 2]["input"], first[3, 2]["input"])
-    assert not torch.equal(first[0, 2]["input"], first[1, 2]["input"])
+    assert torch.equal(first[1, 4 + 2]["input"], second[0, 4 + 0]["input"])
+    assert not torch.equal(first[0, 2]["input"], first[0, 4 + 2]["input"])
     assert torch.equal(first[2]["input"], torch.from_numpy(kept.get(first.samples[2])))
+
+
+def test_drawings_change_anew_in_each_epoch():
+    drawn = Legs(inputs(LegAugmentation(variants=1), kind="rendered"), samples([0]), copies=2)
+    seen = [drawn[epoch, index]["input"] for epoch in range(2) for index in (0, 2)]
+    as_it_is = torch.from_numpy(drawn.inputs.get(samples([0])[0]))
+    assert torch.equal(seen[0], as_it_is)
+    assert not any(torch.equal(a, b) for a, b in combinations(seen, 2))
 
 
 def test_validation_sees_legs_as_they_are():
@@ -270,7 +279,7 @@ def test_quantities_are_scaled_by_the_training_legs():
     assert module.net.body.scale[tempo].item() == pytest.approx(values[:, tempo].std(), rel=1e-3)
 
 
-@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("both", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_network_learns_fast_from_slow(tmp_path, both):
     legs = inputs(LegAugmentation(variants=1), one_network_for_both=both)
     weights = learn(legs, samples(range(4)), samples([6, 7]), FIT, LegTraining(), tmp_path)

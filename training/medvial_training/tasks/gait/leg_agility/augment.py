@@ -24,8 +24,8 @@ class LegAugmentation:
     """
 
     variants: int = 4
-    """Changed copies of each recording beside itself, of temporal and kinematic, which are worked
-    out once; the networks on drawings see another one in every epoch."""
+    """Changed copies of each recording, which an epoch sees beside itself; of temporal and
+    kinematic they are worked out once, of drawings anew in every epoch."""
 
     time_scale: float = 0.03
     """Most that a recording becomes slower or faster, as a part of its length."""

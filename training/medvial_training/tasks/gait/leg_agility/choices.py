@@ -9,13 +9,13 @@ from medvial_training.tasks.gait.leg_agility.augment import LegAugmentation
 LEG_FIT = FitArgs(
     batch_size=16,
     learning_rate=1e-2,
-    max_epochs=60,
-    patience=30,
+    max_epochs=12,
+    patience=6,
     ema_decay=0.98,
     precision="32-true",  # half of it saves nothing on so small a network
     workers=0,  # they would each work out all inputs again
 )
-"""For the temporal network."""
+"""For the temporal network; an epoch sees each leg as it is and in every changed copy."""
 
 
 @dataclass(frozen=True)

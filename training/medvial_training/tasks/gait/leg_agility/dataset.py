@@ -77,21 +77,23 @@ class LegInputs:
 class Legs(Dataset[Sample]):
     """`input`, of `inputs.input_shape`, and `target`, the place of the score in `levels`."""
 
-    def __init__(self, inputs: LegInputs, samples: Sequence[LegSample]) -> None:
-        self.inputs, self.samples = inputs, samples
+    def __init__(self, inputs: LegInputs, samples: Sequence[LegSample], copies: int = 1) -> None:
+        """Each leg as it is, and with more than one copy changed ones: leg by leg in each copy."""
+        self.inputs, self.samples, self.copies = inputs, samples, copies
         self.targets = targets_of([s.score for s in samples], inputs.config)
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.samples) * self.copies
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        """`key` is an index, or (epoch, index) for a copy of that epoch."""
+        """`key` is an index, or (epoch, index): drawings change anew in each epoch."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        variant = epoch
-        if self.inputs.config.kind in CACHED:
-            variant %= self.inputs.changes.variants + 1
-        values = self.inputs.get(self.samples[index], variant)
-        return {"input": torch.from_numpy(values), "target": int(self.targets[index])}
+        copy, place = divmod(index, len(self.samples))
+        variant = copy
+        if self.copies > 1 and self.inputs.config.kind not in CACHED:
+            variant += epoch * self.copies
+        values = self.inputs.get(self.samples[place], variant)
+        return {"input": torch.from_numpy(values), "target": int(self.targets[place])}
 
 
 class LegData(LightningDataModule):
@@ -105,7 +107,8 @@ class LegData(LightningDataModule):
         fit: FitArgs,
     ) -> None:
         super().__init__()
-        self.train, self.valid, self.fit_args = Legs(inputs, train), Legs(inputs, valid), fit
+        self.train = Legs(inputs, train, copies=inputs.changes.variants + 1)
+        self.valid, self.fit_args = Legs(inputs, valid), fit
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training legs, in random order."""
