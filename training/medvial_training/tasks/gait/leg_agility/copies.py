@@ -5,17 +5,21 @@ another patient's name, would be trained on and tested on. How the knees move gi
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import correlate
 
 from medvial.gait.leg_agility.options import Options
-from medvial.gait.leg_agility.signals import LEGS, leg_signals
-from medvial.gait.skeletons import Keypoints
+from medvial.gait.leg_agility.signals import LEGS, LegSignals
 
 RATE_HZ = 30.0
-SAME_RECORDING = 0.25
-"""Distance below which two recordings are one."""
+SAME_RECORDING = 0.18
+"""Distance below which two recordings are one.
+
+Of 60 phantom recordings, the nearest two different ones lie at 0.27; copies that are cut by up to
+2 s at either end, 30 % smaller, and have noise of 2 more pixels at 0.09 and below."""
 _LEAST_COMMON = 0.6  # of the shorter one
 _FAR = 0.15  # trunk lengths between median heights: no copies
 
@@ -41,15 +45,10 @@ def find_copies(traces: Sequence[Trace]) -> list[tuple[int, int, float]]:
     ]
 
 
-def trace_of(points: Keypoints, times_s: NDArray[np.floating]) -> Trace:
-    """(2, G) heights of the left and the right knee at 30 Hz, in trunk lengths; NaN in gaps.
-
-    Args:
-        points: (T, 25, 3) BODY_25 of the patient, pixels.
-        times_s: (T,) increasing.
-    """
-    signals = leg_signals(points, times_s, Options(rate_hz=RATE_HZ))
-    return np.stack([signals.of(leg).height for leg in LEGS])
+def trace_of(signals: LegSignals) -> Trace:
+    """(2, G) heights of the left and the right knee at 30 Hz, in trunk lengths; NaN in gaps."""
+    step = round(Options().rate_hz / RATE_HZ)
+    return np.stack([signals.of(leg).height[::step] for leg in LEGS])
 
 
 def distance(first: Trace, second: Trace) -> float:
@@ -58,28 +57,25 @@ def distance(first: Trace, second: Trace) -> float:
     The root of the mean square of their differences over that of their deviations from their own
     medians: 0 for one trace, about 1 and more for those that have nothing in common.
     """
-    least = round(_LEAST_COMMON * min(first.shape[1], second.shape[1]))
-    if least < RATE_HZ:
+    seen_1, seen_2 = np.isfinite(first), np.isfinite(second)
+    least = max(_LEAST_COMMON * min(seen_1.sum(), seen_2.sum()), RATE_HZ)
+    origin = _middle(first)[:, None]
+    one, two = (np.nan_to_num(trace - origin) for trace in (first, second))
+    moved = [np.nan_to_num(trace - _middle(trace)[:, None]) for trace in (first, second)]
+    # Sums over what both have at each shift, by products of Fourier transforms.
+    count = _products(seen_1, seen_2)
+    apart = _products(one**2, seen_2) + _products(seen_1, two**2) - 2 * _products(one, two)
+    spread = _products(moved[0] ** 2, seen_2) + _products(seen_1, moved[1] ** 2)
+    usable = (count > least - 0.5) & (spread > 1e-6)
+    if not usable.any():
         return float("inf")
-    moved = [trace - _middle(trace)[:, None] for trace in (first, second)]
-    shifts = range(least - second.shape[1], first.shape[1] - least + 1)
-    apart = (_apart(_common(first, second, by), _common(moved[0], moved[1], by)) for by in shifts)
-    return min(apart, default=float("inf"))
+    return float(np.sqrt(2 * np.clip(apart[usable], 0, None) / spread[usable]).min())
 
 
-def _common(first: Trace, second: Trace, shift: int) -> tuple[Trace, Trace]:
-    """The parts of both that lie at the same time if the second begins `shift` steps later."""
-    start, end = max(0, shift), min(first.shape[1], second.shape[1] + shift)
-    return first[:, start:end], second[:, start - shift : end - shift]
-
-
-def _apart(traces: tuple[Trace, Trace], moved: tuple[Trace, Trace]) -> float:
-    difference = traces[0] - traces[1]
-    seen = np.isfinite(difference)
-    if np.count_nonzero(seen) < seen.size / 2:
-        return float("inf")
-    spread = sum(float(np.sum(trace**2, where=seen)) for trace in moved)
-    return float(np.sqrt(2 * np.sum(difference**2, where=seen) / max(spread, 1e-12)))
+def _products(first: NDArray[Any], second: NDArray[Any]) -> Trace:
+    """(S,) sums of the products of both legs at each shift in time."""
+    pairs = zip(first.astype(np.float64), second.astype(np.float64), strict=True)
+    return np.sum([correlate(a, b, method="fft") for a, b in pairs], axis=0)
 
 
 def _middle(trace: Trace) -> Trace:

@@ -20,13 +20,13 @@ from medvial_training.cross_validation import PREDICTIONS
 from medvial_training.fold_manifest import FINAL
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
-from medvial_training.provenance import DATA_FIELDS, provenance
+from medvial_training.provenance import DATA_FIELDS
 from medvial_training.tasks.gait.leg_agility.recordings import Recordings
 from medvial_training.tasks.gait.leg_agility.report import Tested, write_section
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
 from medvial_training.tasks.gait.leg_agility.tables import write_tables
 from medvial_training.tasks.gait.leg_agility.train import FOLDS, majority_of
-from medvial_training.tasks.gait.systems import SOURCE
+from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ def evaluate_system(
     if config is None:
         raise InputError(f"Expected a model of leg agility in {model}, got one of walking alone.")
     recordings = Recordings.open(data)
-    same = _same_folds(folder, data)
-    if split == "cross_validation":
+    same = same_folds(folder, data, NAME)
+    if split == CROSS_VALIDATION:
         table, how = _pooled(run, data, same), POOLED
     else:
         table = rate_recordings(folder, config, recordings, _videos(data, split), progress)
@@ -131,15 +131,6 @@ def rate_recordings(
             )
     numbers = ["score", "majority", "criteria", "predicted", "expected"]
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "float64"))
-
-
-def _same_folds(folder: ModelFolder, data: Path) -> bool | None:
-    """Whether the model's networks were trained by these very folds; None if not recorded."""
-    digests = folder.manifest.training.get("splits_sha256", {})
-    recorded = digests.get(f"{NAME}/folds")
-    if recorded is None:
-        return None
-    return bool(recorded == provenance(data)["splits_sha256"].get("folds"))
 
 
 def _pooled(run: Path | None, data: Path, same: bool | None) -> pd.DataFrame:

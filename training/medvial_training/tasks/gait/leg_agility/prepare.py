@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,11 @@ from medvial.outputs import write_json
 from medvial_training.processes import worker_pool
 from medvial_training.splits import group_samples
 from medvial_training.tables import write_csv
-from medvial_training.tasks.gait.leg_agility.copies import find_copies, trace_of
+from medvial_training.tasks.gait.leg_agility.copies import find_copies
 from medvial_training.tasks.gait.leg_agility.labels import SCORES, find_labels, read_labels
 from medvial_training.tasks.gait.leg_agility.options import LegOptions
-from medvial_training.tasks.gait.leg_agility.reading import Clip, Job, file_name, read_clip
-from medvial_training.tasks.gait.leg_agility.recordings import (
-    KEYPOINTS,
-    LEG_TABLE,
-    VIDEOS,
-    Stored,
-)
+from medvial_training.tasks.gait.leg_agility.reading import Clip, Job, read_clip
+from medvial_training.tasks.gait.leg_agility.recordings import LEG_TABLE, VIDEOS
 from medvial_training.tasks.gait.leg_agility.sources import find_recordings, match
 from medvial_training.tasks.gait.systems import CONFIG, SOURCE, FoldOptions
 
@@ -155,13 +150,13 @@ def _write_tables(
         "videos": len(clips),
         "patients": len({clip.rated.patient for clip in clips}),
         "legs": {leg: sum(c.usable(leg) is not None for c in clips) for leg in LEGS},
+        "not_rated": {leg: sum(c.rated.scores[leg] is None for c in clips) for leg in LEGS},
         "repeated": len(pairs),
     }
 
 
 def _write_duplicates(out: Path, clips: Sequence[Clip]) -> list[tuple[int, int]]:
-    stored = (Stored.read(out / KEYPOINTS / file_name(clip.video)) for clip in clips)
-    pairs = find_copies([trace_of(each.points, each.times_s) for each in stored])
+    pairs = find_copies([clip.trace for clip in clips])
     rows = [[clips[a].video, clips[b].video, distance] for a, b, distance in pairs]
     write_csv(out / DUPLICATES, ["video_a", "video_b", "distance"], rows)
     return [(a, b) for a, b, _ in pairs]
@@ -214,15 +209,21 @@ def _write_folds(
     folds_report(load_folds(out / FOLDS), out)
 
 
+def _by_leg(counts: Mapping[Leg, int]) -> str:
+    return ", ".join(f"{number} {leg}" for leg, number in counts.items())
+
+
 def _report(out: Path, about: dict[str, Any], levels: Sequence[int]) -> None:
     log.info(
-        "%s: %d recordings of %d patients%s; scored legs to use: %s; scores %s.",
+        "%s: %d recordings of %d patients%s; legs to use: %s, with scores %s; not rated by the "
+        "clinician: %s.",
         out,
         about["videos"],
         about["patients"],
         " (phantoms: no clinical meaning)" if about["phantom"] else "",
-        ", ".join(f"{number} {leg}" for leg, number in about["legs"].items()),
+        _by_leg(about["legs"]),
         ", ".join(map(str, levels)),
+        _by_leg(about["not_rated"]),
     )
     absent = [level for level in SCORES if level not in levels]
     if absent:

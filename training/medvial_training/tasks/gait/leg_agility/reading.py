@@ -13,6 +13,7 @@ from medvial.gait.leg_agility.inputs import analyse_both
 from medvial.gait.leg_agility.rating import unrated
 from medvial.gait.leg_agility.signals import LEGS, Leg
 from medvial.outputs import write_bytes
+from medvial_training.tasks.gait.leg_agility.copies import Trace, trace_of
 from medvial_training.tasks.gait.leg_agility.labels import Rated
 from medvial_training.tasks.gait.leg_agility.options import LegOptions
 from medvial_training.tasks.gait.leg_agility.recordings import KEYPOINTS, Stored
@@ -61,6 +62,8 @@ class Clip:
     people: int = 0
     notes: tuple[str, ...] = ()
     legs: dict[Leg, LegQuality] = field(default_factory=dict)
+    trace: Trace = field(default_factory=lambda: np.empty((2, 0)))
+    """That tells copies; see `copies.trace_of`."""
 
     @property
     def video(self) -> str:
@@ -123,6 +126,7 @@ def read_clip(job: Job) -> Clip:
         people=stored.people,
         notes=stored.notes,
         legs=legs,
+        trace=trace_of(agility.signals),
     )
 
 

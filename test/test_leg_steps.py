@@ -1,0 +1,329 @@
+"""Leg agility through steps 1 to 3, on people whose knees move as formulas say."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from keypoint_clips import clip, taps, write_folder, write_zip
+
+from medvial.errors import InputError
+from medvial.gait.leg_agility.config import LegConfig
+from medvial.models import ModelFolder
+from medvial_training.fit_args import FitArgs
+from medvial_training.folds import load_folds
+from medvial_training.metrics import Bootstrap
+from medvial_training.tasks.gait.leg_agility import reading
+from medvial_training.tasks.gait.leg_agility.augment import LegAugmentation
+from medvial_training.tasks.gait.leg_agility.choices import LegTraining
+from medvial_training.tasks.gait.leg_agility.evaluate import evaluate_system
+from medvial_training.tasks.gait.leg_agility.options import LegOptions
+from medvial_training.tasks.gait.leg_agility.prepare import prepare_system
+from medvial_training.tasks.gait.leg_agility.recordings import Recordings
+from medvial_training.tasks.gait.leg_agility.scores import all_scores
+from medvial_training.tasks.gait.leg_agility.train import majority_of, train_system
+from medvial_training.tasks.gait.systems import FoldOptions
+from medvial_training.tasks.gait.write_model import write_model
+
+ABOUT = {"phantom": True, "description": "moved by formulas", "licence": "none", "source": "x"}
+FOLDS = FoldOptions(k=3, valid_share=0.34)
+CONFIG = LegConfig(kind="kinematic")
+TRAINING = LegTraining(trees=8, least_leaf=1, augment=LegAugmentation(variants=0))
+FIT = FitArgs(mlflow=False)
+
+
+FPS = 20.0
+
+
+def moved(score: int, rng: np.random.Generator) -> np.ndarray:
+    """Heights of a knee: without faults, with two pauses, with four."""
+    pauses = {k: 0.5 for k in range(1, 1 + 2 * score)}
+    heights = 0.4 * rng.uniform(0.9, 1.1, 8)
+    return taps(heights, cycle_s=rng.uniform(0.4, 0.5), pauses=pauses, fps=FPS)
+
+
+def recording(left: int, right: int, seed: int) -> np.ndarray:
+    """(T, 1, 25, 3) the right leg first, then the left; nobody is like another."""
+    rng = np.random.default_rng(seed)
+    first, second = moved(right, rng), moved(left, rng)
+    rest = np.zeros(int(rng.integers(5, 30)))
+    points = clip(
+        np.concatenate([np.zeros(len(first)), rest, second]),
+        np.concatenate([first, rest, np.zeros(len(second))]),
+    )
+    points[..., :2] *= rng.uniform(0.8, 1.2)
+    points[..., :2] += rng.normal(0, 0.4, points[..., :2].shape)
+    return points[:, None]
+
+
+SCORES = [(0, 1), (1, 0), (1, 1), (0, 0), (2, 1), (1, 2), (0, 1), (1, 1), (2, 0), (0, 2)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """Ten patients, one of them twice; a leg that was not rated; a copy under another name."""
+    folder = tmp_path_factory.mktemp("source")
+    rows = []
+    for number, (left, right) in enumerate(SCORES):
+        people = recording(left, right, number)
+        rows.append([f"R{number:02d}", f"P{number}", left, "X" if number == 3 else right])
+        if number % 2:
+            write_folder(folder / "openpose" / f"R{number:02d}Json", people)
+        else:
+            write_zip(folder / f"R{number:02d}.zip", people)
+    write_zip(folder / "R10.zip", recording(1, 0, 77))
+    rows.append(["R10", "P1", 1, 0])
+    shutil.copytree(folder / "openpose" / "R01Json", folder / "openpose" / "R11Json")
+    rows.append(["R11", "P11", 1, 0])  # the source copied its few recordings of score 3 so
+    cut = recording(2, 1, 4)[12:] * 0.75  # R04, smaller, from another frame on
+    write_folder(folder / "openpose" / "R12", cut)
+    rows.append(["R12", "P12", 2, 1])
+    rows.append(["R13", "P13", 1, 1])
+    (folder / "R14.zip").write_bytes(b"no archive")
+    rows.append(["R14", "P14", 1, 1])
+    header = ["VideoId", "patient", "mds_updrs_left", "mds_updrs_right"]
+    pd.DataFrame(rows, columns=header).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def prepare(source: Path, out: Path, folds: FoldOptions = FOLDS, **options) -> None:
+    wanted = LegOptions(**{"fps": FPS} | options)
+    prepare_system(source, out, LegConfig(), options=wanted, folds=folds, about=ABOUT, workers=1)
+
+
+def read_before(data: Path, out: Path) -> Path:
+    """A folder that has the keypoints already."""
+    for name in ("keypoints", "sheets"):
+        shutil.copytree(data / name, out / name)
+    return out
+
+
+@pytest.fixture(scope="module")
+def data(source, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("data") / "leg_agility"
+    prepare(source, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_system(data, folder / "leg_agility", config_of(data), FIT, TRAINING, resume=False)
+    root = folder / "data"
+    root.mkdir()
+    (root / "leg_agility").symlink_to(data)
+    write_model(folder, root)
+    return folder
+
+
+def config_of(data: Path) -> LegConfig:
+    levels = json.loads((data / "config.json").read_text())["levels"]
+    return LegConfig(kind="kinematic", levels=tuple(levels))
+
+
+def test_step_1_leaves_these_files(data):
+    names = {p.name for p in data.iterdir()}
+    assert names == {
+        *("config.json", "source.json", "videos.csv", "legs.csv", "scores.csv", "folds.csv"),
+        *("fold_counts.csv", "fold_counts.png", "near_duplicates.csv", "rejected.csv"),
+        *("keypoints", "sheets"),
+    }
+    assert json.loads((data / "config.json").read_text())["levels"] == [0, 1, 2]
+    source = json.loads((data / "source.json").read_text())
+    assert source["phantom"]
+    assert source["legs"] == {"left": 12, "right": 11}
+
+
+def test_an_unrated_leg_is_left_out_alone_and_told_of(data):
+    legs = Recordings.open(data).legs.set_index(["video", "leg"])
+    assert legs.loc[("R03", "left"), "used"] == "1"
+    assert legs.loc[("R03", "right"), "used"] == "0"
+    rejected = pd.read_csv(data / "rejected.csv").set_index("video")["reason"]
+    assert rejected["R03, right leg"] == "not rated by the clinician"
+    assert "no recording" in rejected["R13"]
+    assert "R14.zip" in rejected["R14"]
+    counts = pd.read_csv(data / "scores.csv").set_index(["leg", "score"])["legs"]
+    assert counts["left"].tolist() == [4, 5, 3, 0, 0]
+
+
+def test_copies_are_found_by_what_they_show(data):
+    """The source's test set: copies of the training recordings, and the validation set itself."""
+    rejected = pd.read_csv(data / "rejected.csv").set_index("video")["reason"]
+    assert rejected["R11"] == "the same recording as R01, copied"
+    (pair,) = pd.read_csv(data / "near_duplicates.csv")[["video_a", "video_b"]].to_numpy().tolist()
+    assert sorted(pair) == ["R04", "R12"]
+    groups = pd.read_csv(data / "videos.csv").set_index("video")["group"]
+    assert groups["R04"] == groups["R12"]
+
+
+def test_no_fold_tests_whom_it_has_seen(data):
+    folds = load_folds(data / "folds.csv")
+    tested = []
+    for fold in folds.tested:
+        parts = {split: folds.part(fold, split) for split in ("train", "valid", "test")}
+        for column in ("group", "patient", "sha256"):
+            sets = [set(part[column]) for part in parts.values()]
+            assert sum(map(len, sets)) == len(set().union(*sets))
+        tested += parts["test"]["video"].tolist()
+    assert sorted(tested) == sorted(folds.table["video"])
+
+
+def test_all_frames_are_kept_at_their_times(data):
+    recordings = Recordings.open(data)
+    points, times_s = recordings.clip("R00")
+    assert points.shape == (len(recording(*SCORES[0], 0)), 25, 3)
+    assert np.diff(times_s) == pytest.approx(1 / FPS)
+    assert len(recordings.legs) == 2 * 12
+
+
+def test_what_was_read_is_not_read_again_unless_it_changed(source, data, tmp_path, monkeypatch):
+    out, changed = tmp_path / "data", tmp_path / "source"
+    shutil.copytree(data, out)
+    shutil.copytree(source, changed, copy_function=shutil.copy2)
+    read, real = [], reading.read_recording
+
+    def noted(recording, options):
+        read.append(recording.name)
+        return real(recording, options)
+
+    monkeypatch.setattr(reading, "read_recording", noted)
+    prepare(changed, out)
+    assert read == ["R14"]  # the one that cannot be read
+    write_zip(changed / "R02.zip", recording(1, 1, 99))
+    (out / "keypoints" / "R04.npz").write_bytes(b"cut off")
+    prepare(changed, out)
+    assert sorted(read) == ["R02", "R04", "R14", "R14"]
+
+
+def test_repeats_deal_the_patients_out_anew(source, data, tmp_path):
+    prepare(source, read_before(data, tmp_path / "out"), repeats=2)
+    folds = load_folds(tmp_path / "out" / "folds.csv")
+    assert folds.names == (*(f"fold_{n}" for n in range(1, 7)), "final")
+    parts = [set(folds.part(fold, "test")["video"]) for fold in folds.tested]
+    assert sum(map(len, parts[3:])) == len(folds.table)
+    assert parts[:3] != parts[3:]
+
+
+def test_step_2_rates_each_leg_by_networks_that_never_saw_the_patient(data, run):
+    folder = run / "leg_agility"
+    table = pd.read_csv(folder / "predictions.csv")
+    legs = Recordings.open(data).legs
+    assert len(table) == (legs["used"] == "1").sum()
+    assert not table[["video", "leg"]].duplicated().any()
+    assert set(table["leg"]) == {"left", "right"}  # the source trained on the left score alone
+    assert set(table["predicted"]) <= {0, 1, 2}
+    assert np.allclose(table[["p_0", "p_1", "p_2"]].sum(axis=1), 1, atol=1e-4)
+    folds, recordings = load_folds(data / "folds.csv"), Recordings.open(data)
+    for fold in folds.tested:
+        train = recordings.samples(folds.part(fold, "train")["video"])
+        row = table[(table["fold"] == fold) & (table["leg"] == "right")].iloc[0]
+        assert row["majority"] == majority_of(train)["right"]
+    assert {p.name for p in (folder / "model").iterdir()} == {
+        *("leg_agility.onnx", "config.json", "learned.json", "metrics.json")
+    }
+    metrics = json.loads((folder / "model" / "metrics.json").read_text())
+    assert set(metrics["cross_validation"]) == {"left", "right", "both"}
+
+
+def test_finished_folds_are_kept(data, run, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("medvial_training.tasks.gait.leg_agility.train.learn", never)
+    folder = run / "leg_agility"
+    before = (folder / "predictions.csv").read_bytes()
+    train_system(data, folder, config_of(data), FIT, TRAINING, resume=True)
+    assert (folder / "predictions.csv").read_bytes() == before
+    other = LegTraining(trees=9, least_leaf=1, augment=TRAINING.augment)
+    with pytest.raises(InputError, match="trees"):
+        train_system(data, folder, config_of(data), FIT, other, resume=True)
+
+
+def test_step_3_scores_both_legs_and_shows_what_they_rest_on(data, run, tmp_path):
+    model = ModelFolder.open(run / "model", task="gait")
+    assert model.manifest.config["walking"] is None
+    metrics, section = evaluate_system(
+        *(data, run / "model", run / "leg_agility", tmp_path),
+        split="cross_validation",
+        pictures=3,
+        bootstrap=Bootstrap(50),
+        progress=False,
+    )
+    json.dumps(metrics, allow_nan=False)
+    both = metrics["scores"]["both"]
+    assert both["predicted"]["ratings"] == 23
+    assert both["criteria"]["accuracy"]["value"] > both["majority"]["accuracy"]["value"]
+    assert "drawn by a program" in section
+    assert section.count("Knee heights through time with taps") == 3
+    for text in ("interruptions", "trunk lengths", "scored 3 or 4", "never saw them"):
+        assert text in section
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("predictions.csv", "kinematics.csv", "kinematics_definitions.csv"),
+        *("figures", "recordings"),
+    }
+    kinematics = pd.read_csv(tmp_path / "kinematics.csv").set_index(["video", "leg"])
+    assert kinematics.loc[("R04", "left"), "interruptions"] == 4
+    assert kinematics.loc[("R04", "right"), "interruptions"] == 2
+
+
+def test_the_model_itself_rates_a_part_or_other_data(data, run, source, tmp_path):
+    def test(folder, split, of=run / "leg_agility"):
+        return evaluate_system(
+            *(folder, run / "model", of, tmp_path / "out"),
+            split=split,
+            pictures=0,
+            bootstrap=Bootstrap(20),
+            progress=False,
+        )[0]
+
+    seen = test(data, "valid")
+    assert "not a test" in seen["tested"]
+    other = read_before(data, tmp_path / "other")
+    prepare(source, other, FoldOptions(2, seed=5))
+    assert "not trained on" in test(other, "all", None)["tested"]
+    with pytest.raises(InputError, match="--split all"):
+        test(other, "cross_validation")
+
+
+def test_scores_of_a_table_with_a_known_answer():
+    rows = [
+        ("a", "P1", "left", 0, 0, 1, 0), ("a", "P1", "right", 1, 0, 1, 2),
+        ("b", "P2", "left", 2, 0, 1, 2), ("b", "P2", "right", 3, 1, 1, None),
+        ("c", "P3", "left", 1, None, 1, 1),
+    ]  # fmt: skip
+    columns = ["video", "patient", "leg", "score", "predicted", "majority", "criteria"]
+    table = pd.DataFrame(rows, columns=columns)
+    scores = all_scores(table, (0, 1, 2, 3), Bootstrap(20))
+    both = scores["both"]
+    assert both["predicted"]["ratings"] == 4
+    assert both["predicted"]["without_prediction"] == 1
+    assert both["predicted"]["accuracy"]["value"] == pytest.approx(1 / 4)
+    assert both["predicted"]["mae"]["value"] == pytest.approx((0 + 1 + 2 + 2) / 4)
+    assert both["predicted"]["within_one"]["value"] == pytest.approx(2 / 4)
+    assert both["majority"]["accuracy"]["value"] == pytest.approx(2 / 5)
+    assert both["criteria"]["accuracy"]["value"] == pytest.approx(3 / 4)
+    assert scores["left"]["predicted"]["patients"] == 2
+
+
+def test_repeats_of_a_leg_count_once():
+    rows = [("a", "P1", "left", 1, p, 0, 1) for p in (1, 2, 2)]
+    rows += [("b", "P2", "left", 0, 0, 0, 0)] * 3
+    columns = ["video", "patient", "leg", "score", "predicted", "majority", "criteria"]
+    scores = all_scores(pd.DataFrame(rows, columns=columns), (0, 1, 2), Bootstrap(20))
+    assert scores["left"]["predicted"]["ratings"] == 2
+    assert scores["left"]["predicted"]["accuracy"]["value"] == 0.5
+
+
+def test_too_few_scores_or_patients_are_told_of(source, data, tmp_path):
+    read_before(data, tmp_path / "out")
+    rows = pd.read_csv(source / "labels.csv", dtype=str)
+    few = tmp_path / "few.csv"
+    rows.assign(mds_updrs_left="1", mds_updrs_right="X").to_csv(few, index=False)
+    with pytest.raises(InputError, match=r"at least two different scores.*\[1\]"):
+        prepare(source, tmp_path / "out", labels=few)
+    assert not (tmp_path / "out" / "config.json").exists()
+    rows.head(3).to_csv(few, index=False)
+    with pytest.raises(InputError, match="patients"):
+        prepare(source, tmp_path / "out", labels=few)
