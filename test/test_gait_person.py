@@ -299,6 +299,46 @@ def test_the_detector_rests_where_nothing_changes():
     assert len(search.tracks) == 1
 
 
+def test_who_walks_past_somebody_standing_stays_themselves(tmp_path):
+    frames = scene(count=44)
+    frames[:, 44:104, 96:108] = 210  # hidden for a while: one bar then, for the networks too
+    fake = FakePose()
+    person = follow(video(tmp_path / "a.avi", frames), fake)
+    middles = person.boxes[:, [0, 2]].mean(axis=1)
+    assert middles == pytest.approx(16 + 4 * np.arange(44), abs=12)
+    (other,) = person.others
+    assert other.path_px < 20
+
+
+def test_who_stands_alone_is_looked_at_on_every_second_frame():
+    fake, search = FakePose(), Search(None)
+    search._blazepose = fake
+    still = scene(count=1, start=80)[0]
+    for k in range(16):
+        search.look(k / 5, still)
+    (track,) = search.tracks
+    assert len(track.sightings) == 16
+    assumed = [each.assumed for each in track.sightings]
+    assert assumed[:6] == [False] * 6
+    assert assumed[6:] == [True, False] * 5
+    search.look(3.2, scene(count=1, start=90)[0])
+    assert search.tracks == [track]
+    assert len(track.sightings) == 17
+
+
+def test_what_was_no_person_is_verified_once_a_second():
+    fake, looked = FakePose(presence=0.1), []
+    pose = fake.pose
+    fake.pose = lambda frame, circle: looked.append(circle) or pose(frame, circle)
+    search = Search(fake)
+    for k in range(8):  # a flickering background has the detector look again and again
+        frame = scene(count=1, start=80)[0]
+        frame[:40, :60] += np.uint8(40 * (k % 2))
+        search.look(k / 5, frame)
+    assert search.tracks == []
+    assert 1 <= len(looked) <= 4  # in 1.4 s, two circles
+
+
 def test_a_person_is_looked_for_where_they_should_be():
     track = walk(20, 60, end=1.0)
     circle = search_module.predicted(track, 1.2)

@@ -29,6 +29,8 @@ class Sighting:
     circle: Circle
     presence: float
     """0 to 1: that there is a person."""
+    assumed: bool = False
+    """Not looked for on this frame: the person stood where they were on the one before."""
 
     @property
     def centre(self) -> tuple[float, float]:

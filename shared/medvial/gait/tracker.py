@@ -110,7 +110,12 @@ def _step(times_s: tuple[float, ...], hz: float) -> int:
     """Every how manieth frame has to be seen for `hz` a second, in its slow stretches too."""
     if len(times_s) < 2:
         return 1
-    slow_s = float(np.percentile(np.diff(times_s), 99))
+    intervals = np.diff(times_s)
+    mean_s = float(intervals.mean())
+    frames = 1 / (hz * mean_s)
+    if np.ptp(intervals) < 0.2 * mean_s and abs(frames - round(frames)) < 0.01:
+        return max(1, round(frames))  # an even rate that is a multiple: no other frame is needed
+    slow_s = float(np.percentile(intervals, 99))
     return max(1, int(0.5 / (hz * slow_s) + 1e-6))
 
 
