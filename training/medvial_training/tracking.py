@@ -125,6 +125,9 @@ def _note_origin(tracker: Tracker, parameters: dict[str, Any]) -> None:
         tracker.experiment.set_tag(tracker.run_id, f"data.{split}.sha256", digest)
     for name in ("git_revision", "python"):
         tracker.experiment.set_tag(tracker.run_id, name, origin.get(name, "unknown"))
+    if parameters.get("description"):  # where MLflow shows it
+        note = str(parameters["description"])
+        tracker.experiment.set_tag(tracker.run_id, "mlflow.note.content", note)
     installed = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})
     tracker.experiment.log_text(tracker.run_id, "\n".join(installed) + "\n", "environment.txt")
 

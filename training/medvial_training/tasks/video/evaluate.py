@@ -12,16 +12,17 @@ from medvial.outputs import write_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.learned import Learned
 from medvial.video_classification.model import build_model
+from medvial.video_classification.predictor import POSTPROCESS, TASK
 from medvial_training.classification_scores import classification_scores
-from medvial_training.clips.predictions import predict, predictions_table
+from medvial_training.clips.dataset import Item
+from medvial_training.clips.predictions import Prediction, predict, predictions_table
 from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS, git_revision
+from medvial_training.shares import join_shares
 from medvial_training.tables import write_csv
-from medvial_training.tasks.video.finished import TASK
 from medvial_training.tasks.video.report import Tested, write_pictures
 from medvial_training.tasks.video.videos import Prepared, Split
-from medvial_training.tasks.video.write_model import POSTPROCESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def evaluate(
         progress: Show a progress bar.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing in processes beside the main one.
 
     Raises:
         InputError: The data or the model is unusable, they do not fit each other, or splits share
@@ -75,8 +76,16 @@ def evaluate(
     if not items:
         raise InputError(f"Expected videos in {data / split}.csv, got none. Run step 1 again.")
     network = load_network(folder, lambda: build_model(config))
-    found = predict(prepared.store, items, network, config, learned.temperature, progress=progress)
-    table = _with_groups(predictions_table(list(found), config, learned), prepared, split)
+
+    def work(item: Item) -> Prediction:
+        return next(predict(prepared.store, [item], network, config, learned.temperature))
+
+    found = join_shares().map(
+        work, items, description="Classifying", unit="video", progress=progress
+    )
+    if found is None:  # the main process goes on alone
+        return {}
+    table = _with_groups(predictions_table(found, config, learned), prepared, split)
     bootstrap = Bootstrap(resamples, seed, level)
     metrics = _scores(table, config, learned, prepared.patients_known, bootstrap)
     metrics |= _circumstances(prepared, folder, config, learned, split, bootstrap)

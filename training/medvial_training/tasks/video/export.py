@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from medvial.models import MANIFEST, ONNX, SAFETENSORS, ModelFolder
 from medvial.outputs import replace_folder, write_json
 from medvial.video_classification import ClipConfig
+from medvial.video_classification.predictor import TASK
 from medvial.video_classification.preprocess import to_tensor
 from medvial_training.clips.dataset import ViewClips
 from medvial_training.onnx_export import export_onnx
-from medvial_training.tasks.video.finished import TASK, finished_network
+from medvial_training.tasks.video.finished import finished_network
 from medvial_training.tasks.video.prepare import CONFIG
 from medvial_training.tasks.video.videos import Prepared
 

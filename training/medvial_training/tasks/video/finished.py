@@ -14,11 +14,11 @@ from medvial.models import MANIFEST, SAFETENSORS, ModelFolder, config_from_dict
 from medvial.outputs import read_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.model import build_model
+from medvial.video_classification.predictor import TASK
 from medvial_training.weights import TORCHVISION, read_weights, torchvision_weights
 
 log = logging.getLogger(__name__)
 
-TASK = "video"
 BEST, SETTINGS = Path("checkpoints/best.ckpt"), "settings.json"
 INSIDE_MODULE = "net."  # Lightning's name of the network
 UNTOLD = ("clip_s", "clip_frames", "clips", "crops", "fps")  # that torchvision says nothing of

@@ -9,6 +9,7 @@ from medvial.errors import InputError
 from medvial.models import MANIFEST
 from medvial.outputs import read_json
 from medvial.video_classification import ClipConfig
+from medvial.video_classification.predictor import TASK
 from medvial_training.clips.augment import ClipAugmentation
 from medvial_training.clips.learn import train_clips
 from medvial_training.clips.options import ClipTraining
@@ -17,7 +18,7 @@ from medvial_training.fit import FitArgs
 from medvial_training.provenance import provenance
 from medvial_training.tasks.video.evaluate import evaluate
 from medvial_training.tasks.video.export import write_export
-from medvial_training.tasks.video.finished import TASK, finished_network
+from medvial_training.tasks.video.finished import finished_network
 from medvial_training.tasks.video.videos import Prepared
 from medvial_training.tasks.video.write_model import write_model
 

@@ -14,15 +14,14 @@ from medvial.outputs import replace_folder, write_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.learned import Learned
 from medvial.video_classification.model import build_model
+from medvial.video_classification.predictor import POSTPROCESS, TASK
 from medvial_training.classification_scores import classification_scores
 from medvial_training.clips.predictions import learn, predict, predictions_table
 from medvial_training.metrics import Bootstrap
-from medvial_training.tasks.video.finished import TASK
 from medvial_training.tasks.video.videos import Prepared
 
 log = logging.getLogger(__name__)
 
-POSTPROCESS = "postprocess.json"
 SCORES = ("accuracy", "top5_accuracy", "balanced_accuracy", "auroc")
 
 
