@@ -75,6 +75,27 @@ def train_system(
     Raises:
         InputError: The data are not prepared so, or two parts of a fold share something.
     """
+    train_folds(data, run, config, fit, training, changes, resume=resume)
+    if is_main():
+        _write_model(run, config)
+
+
+def train_folds(
+    data: Path,
+    run: Path,
+    config: ClipConfig,
+    fit: FitArgs,
+    training: WalkingTraining,
+    changes: ClipAugmentation,
+    *,
+    resume: bool,
+    final: bool = True,
+) -> None:
+    """Train and test every fold and pool the predictions; train the final network if wanted.
+
+    Raises:
+        InputError: As in `train_system`.
+    """
     check_prepared(data, config)
     folds = load_folds(data / FOLDS)
     parameters = {
@@ -85,9 +106,9 @@ def train_system(
         "walking_fit": dataclasses.asdict(fit),
     }
     job = _Job(ClipStore(data), config, fit, training, changes, parameters, resume)
-    run_folds(folds, run, functools.partial(_train_fold, job), parameters, resume=resume)
-    if is_main():
-        _write_model(run, config)
+    one = functools.partial(_train_fold, job)
+    only = folds.names if final else folds.tested
+    run_folds(folds, run, one, parameters, resume=resume, only=only)
 
 
 def check_prepared(data: Path, config: ClipConfig) -> None:
