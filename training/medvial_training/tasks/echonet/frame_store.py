@@ -1,31 +1,20 @@
-"""All frames of all videos in one memory-mapped file, made so that a killed run goes on.
-
-The frames are appended to frames.npy.part, each video's as soon as it is read; progress.jsonl gets
-a line for it afterwards. A run that is killed leaves at most frames without a line, which the next
-one cuts off. When every video is there the file gets its header and its name.
-"""
+"""All frames of all videos in one memory-mapped file of NumPy's format."""
 
 import hashlib
 import json
 import logging
 import math
-import os
 import shutil
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from medvial.echonet.config import Config
 from medvial.errors import InputError
-from medvial.outputs import write_bytes
-from medvial_training.processes import worker_pool
+from medvial_training.frame_store import GrowingFile
 from medvial_training.tasks.echonet.sources import Clip, RawVideo
 
 log = logging.getLogger(__name__)
@@ -67,13 +56,14 @@ class VideoRecord:
         return self.first + self.count
 
 
-class FrameStore:
-    """frames.npy and the log of what is in it."""
+class FrameStore(GrowingFile[VideoRecord]):
+    """frames.npy and the log of what is in it; any change of what is wanted reads all again."""
+
+    header_bytes = HEADER_BYTES
 
     def __init__(self, out: Path, config: Config) -> None:
+        super().__init__(out / FRAMES, out / PROGRESS, VideoRecord)
         self.out, self.config = out, config
-        self.path, self.part = out / FRAMES, out / f"{FRAMES}.part"
-        self.records = _read_progress(out / PROGRESS)
 
     def key(self, video: RawVideo) -> str:
         """Equal keys, equal pixels."""
@@ -82,10 +72,7 @@ class FrameStore:
 
     def is_done(self, videos: Sequence[RawVideo]) -> bool:
         """Whether the file holds these videos, whole, and no other."""
-        whole = self.path.is_file() and self.path.stat().st_size == self._end
-        return whole and {v.name: self.key(v) for v in videos} == {
-            name: record.key for name, record in self.records.items()
-        }
+        return self.holds({video.name: self.key(video) for video in videos})
 
     def make(self, videos: Sequence[RawVideo], workers: int | None = None) -> None:
         """Read the videos that are not in the file yet, in several processes.
@@ -94,25 +81,8 @@ class FrameStore:
             InputError: The folder cannot be written.
         """
         keys = {video.name: self.key(video) for video in videos}
-        self._open(keys)
-        missing = [video for video in videos if video.name not in self.records]
-        workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
-        try:
-            with (
-                self.part.open("r+b") as frames,
-                (self.out / PROGRESS).open("a", encoding="utf-8") as progress,
-                tqdm(total=len(missing), unit="video", desc="Reading", mininterval=0.5) as bar,
-            ):
-                frames.seek(0, os.SEEK_END)
-                for record, pixels in _read_all(missing, keys, workers):
-                    self._append(frames, progress, record, pixels)
-                    bar.update()
-        except OSError as error:
-            raise InputError(
-                f"Expected to write {self.part}, got: {error.strerror or error}. Free some space, "
-                "or name another folder with --out, and run step 1 again: it goes on."
-            ) from None
-        self._finish()
+        jobs = [(video, keys[video.name]) for video in videos]
+        self.make_from(jobs, _read_job, keys, [video.name for video in videos], workers)
 
     def read(self) -> NDArray[np.uint8]:
         """The frames, (F, H, W) uint8, as a memory map."""
@@ -128,49 +98,29 @@ class FrameStore:
             for frame, text in record.masks.items()
         }
 
-    @property
-    def _count(self) -> int:
-        """Frames that the log names."""
-        return max((record.end for record in self.records.values()), default=0)
+    def end_of(self, record: VideoRecord) -> int:
+        """One past the video's last byte in the file."""
+        return HEADER_BYTES + record.end * self.config.height * self.config.width
 
-    @property
-    def _end(self) -> int:
-        """Bytes of the file with these frames."""
-        return HEADER_BYTES + self._count * self.config.height * self.config.width
+    def placed(
+        self, record: VideoRecord, pixels: NDArray[np.uint8], first_byte: int
+    ) -> VideoRecord:
+        """The record of a video whose frames begin at `first_byte`."""
+        frame_bytes = self.config.height * self.config.width
+        return replace(record, first=(first_byte - HEADER_BYTES) // frame_bytes, count=len(pixels))
 
-    def _open(self, keys: dict[str, str]) -> None:
-        """Make the unfinished file hold exactly the frames that the log names."""
+    def keep(self, keys: dict[str, str]) -> dict[str, VideoRecord]:
+        """All records, or none."""
         if any(keys.get(name) != record.key for name, record in self.records.items()):
             log.info("Videos or settings have changed: all frames are read again.")
-            self._clear()
-        if self.path.is_file() and not self.part.is_file():
-            self.path.replace(self.part)
-        if not self.part.is_file() or self.part.stat().st_size < self._end:
-            self._clear()
-            write_bytes(self.part, bytes(HEADER_BYTES))
-        os.truncate(self.part, self._end)
-        write_bytes(self.out / PROGRESS, "".join(map(_line, self.records.values())).encode())
+            return {}
+        return self.records
 
-    def _clear(self) -> None:
-        self.records = {}
-        for path in (self.path, self.part):
-            path.unlink(missing_ok=True)
-
-    def _append(
-        self, frames: BinaryIO, progress: Any, record: VideoRecord, pixels: NDArray[np.uint8]
-    ) -> None:
-        frames.write(np.ascontiguousarray(pixels).tobytes())
-        frames.flush()
-        record = VideoRecord(**{**vars(record), "first": self._count, "count": len(pixels)})
-        progress.write(_line(record))
-        progress.flush()
-        self.records[record.name] = record
-
-    def _finish(self) -> None:
-        shape = (self._count, self.config.height, self.config.width)
+    def finish(self) -> None:
+        """Give the file its header."""
+        count = max((record.end for record in self.records.values()), default=0)
         with self.part.open("r+b") as file:
-            file.write(_header(shape))
-        self.part.replace(self.path)
+            file.write(_header((count, self.config.height, self.config.width)))
 
 
 def check_space(out: Path, videos: Sequence[RawVideo], config: Config) -> None:
@@ -201,24 +151,8 @@ def mean_and_std(records: Sequence[VideoRecord], config: Config) -> tuple[float,
     return round(mean, 4), round(math.sqrt(max(variance, 1e-6)), 4)
 
 
-def _read_all(videos: Sequence[RawVideo], keys: dict[str, str], workers: int) -> Any:
-    """Yields (record, frames) in order; at most `workers` + 2 videos are in memory."""
-    if workers == 1 or len(videos) < 2:
-        for video in videos:
-            yield _read(video, keys[video.name])
-        return
-    pending: deque[Future[Any]] = deque()
-    with worker_pool(workers) as pool:
-        try:
-            for video in videos:
-                pending.append(pool.submit(_read, video, keys[video.name]))
-                if len(pending) > workers + 1:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _read_job(job: tuple[RawVideo, str]) -> tuple[VideoRecord, NDArray[np.uint8]]:
+    return _read(*job)
 
 
 def _read(video: RawVideo, key: str) -> tuple[VideoRecord, NDArray[np.uint8]]:
@@ -252,20 +186,3 @@ def _header(shape: tuple[int, ...]) -> bytes:
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     start = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
     return start + text.ljust(HEADER_BYTES - 11).encode("latin1") + b"\n"
-
-
-def _line(record: VideoRecord) -> str:
-    return json.dumps(asdict(record), ensure_ascii=False) + "\n"
-
-
-def _read_progress(path: Path) -> dict[str, VideoRecord]:
-    records: dict[str, VideoRecord] = {}
-    if not path.is_file():
-        return records
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = VideoRecord(**json.loads(line))
-        except (ValueError, TypeError):  # half a line, or another version's
-            continue
-        records[record.name] = record
-    return records
