@@ -111,16 +111,16 @@ def drawn_clip(
 ) -> NDArray[np.uint8]:
     """The patient as coloured limbs during the leg's attempt, (T, H, W, 3) RGB.
 
-    Frames at even times; black before the clip begins and after it ends.
+    Frames at even times; black after the attempt, and where the clip has not begun or has ended.
     """
     agility = agility or analyse_both(points, times_s)
     if config.one_network_for_both and leg == "right":
         points = mirror(points, BODY_25, width=0)
     even = at_rate(points, times_s, _DRAWN_HZ)
-    start_s, _ = attempt(agility, leg, config)
+    start_s, end_s = attempt(agility, leg, config)
     at_s = start_s + np.arange(config.frames) * config.seconds / config.frames
     index = np.rint((at_s - float(times_s[0])) * _DRAWN_HZ).astype(np.intp)
-    inside = (index >= 0) & (index < len(even))
+    inside = (index >= 0) & (index < len(even)) & (at_s <= end_s)
     view = fit_person(even, config.size, config.size)
     frames = np.zeros((config.frames, config.size, config.size, 3), np.uint8)
     frames[inside] = list(draw_clip(even[index[inside]], config.size, config.size, view=view))
