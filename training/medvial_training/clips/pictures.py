@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from medvial_training.clips.dataset import ViewClips
@@ -80,7 +81,7 @@ def confusion_figure(
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(counts, cmap="Blues", vmin=0)
-    figure.colorbar(image, ax=axes, label="videos")
+    figure.colorbar(image, ax=axes, label="videos", ticks=MaxNLocator(integer=True))
     axes.set(xlabel="predicted", ylabel="true")
     if classes <= LARGEST_WITH_NUMBERS:
         axes.set_xticks(range(classes), labels, rotation=45, ha="right")
