@@ -15,7 +15,10 @@ from medvial.outputs import read_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.model import build_model
 from medvial.video_classification.predictor import VideoPredictor
+from medvial_training import fit
 from medvial_training.cli import run_step
+from medvial_training.clips.module import ClipModule
+from medvial_training.fit import FitArgs
 from medvial_training.phantoms.gait_files import write_video
 from medvial_training.phantoms.video import CLASSES, make_video, write_videos
 from medvial_training.tasks.video import finished
@@ -208,6 +211,14 @@ def test_mistakes_are_told_in_one_line(run, data, capsys, tmp_path):
         *(f"--data={data}", f"--run={run}", "--export_only"),
         f"--training.weights={run / 'checkpoints' / 'last.ckpt'}",
     )
+
+
+@pytest.mark.parametrize(("fits", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_clips_do_not_train_in_bfloat16_on_a_cpu(monkeypatch, fits, precision):
+    supported = torch._C._cpu
+    monkeypatch.setattr(supported, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert fit._precision(FitArgs(accelerator="cpu"), fits) == precision
+    assert not ClipModule.cpu_bfloat16
 
 
 @pytest.mark.data

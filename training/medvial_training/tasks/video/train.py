@@ -2,8 +2,11 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from torch import distributed
 
 from medvial.errors import InputError
 from medvial.models import MANIFEST
@@ -16,6 +19,7 @@ from medvial_training.clips.options import ClipTraining
 from medvial_training.distributed import is_main, restarted
 from medvial_training.fit import FitArgs
 from medvial_training.provenance import provenance
+from medvial_training.shares import join_shares
 from medvial_training.tasks.video.evaluate import evaluate
 from medvial_training.tasks.video.export import write_export
 from medvial_training.tasks.video.finished import finished_network
@@ -56,10 +60,10 @@ def train(
             file.
     """
     if validate_only or export_only:
-        folder = _model_folder(data, run, model, training.weights)
+        folder = _made_once(lambda: _model_folder(data, run, model, training.weights))
         if validate_only:
             evaluate(data, folder, run / "valid", "valid")
-        if export_only:
+        if export_only and is_main():
             write_export(folder, run / "export", data)
         return
     prepared = _open(data, model)
@@ -105,6 +109,16 @@ def _open(data: Path, model: ClipConfig) -> Prepared:
     if prepared.about.get("within_video"):
         log.info("All splits are parts of the same videos: no score says anything about new ones.")
     return prepared
+
+
+def _made_once(make: Callable[[], Path]) -> Path:
+    """What the main process makes and the others then find."""
+    shares = join_shares()
+    if shares.rank == 0:
+        make()
+    if shares.size > 1:
+        distributed.barrier()
+    return make()
 
 
 def _model_folder(data: Path, run: Path, model: ClipConfig, weights: str | None) -> Path:
