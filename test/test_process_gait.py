@@ -218,6 +218,30 @@ def test_the_end_of_a_walk_that_is_cut_off_is_missing(container, walk):
     assert report["classification"]["clips"]["count"] >= 1
 
 
+@pytest.mark.slow
+def test_ten_minutes_take_less_than_a_gigabyte(model, walk, tmp_path):
+    (tmp_path / "input").mkdir()
+    there_and_back = np.concatenate([walk.frames, walk.frames[::-1]])
+    with av.open(str(tmp_path / "input" / WALK), "w") as file:
+        stream = file.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = *walk.frames.shape[1:3], "yuv420p"
+        for number in range(18_000):
+            pixels = there_and_back[number % len(there_and_back)]
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    code = (
+        "import resource, runpy, sys; program = sys.argv[1]; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(program, run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, ALGORITHM / "process.py", f"--model={model}"]
+    command += [f"--input={tmp_path / 'input'}", f"--output={tmp_path / 'output'}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert int(result.stdout.split()[-1]) < 1_000_000  # kB
+
+
 # --- leg agility ---
 
 
