@@ -327,6 +327,16 @@ def test_one_video_a_class_can_be_split_in_time(tmp_path):
     assert segments["val"][0]["segment"] == [16, 17]
 
 
+def test_names_of_classes_and_videos_that_look_like_numbers_stay_text(tmp_path):
+    for label in ("01", "1", "nan"):
+        for place in range(3):
+            frames_folder(tmp_path / "raw" / label / f"00{place}", grey=len(label) + 30 * place)
+    some = {"model": SMALL, "fractions": Fractions(0.3, 0), "workers": 1}
+    prepare(tmp_path / "raw", tmp_path / "data", **some)
+    prepared = Prepared.open(tmp_path / "data")
+    assert {item.label for item in prepared.items("train", prepared.config.labels)} == {0, 1, 2}
+
+
 def test_films_are_thinned_by_time(tmp_path):
     film(tmp_path / "runs" / "a.mp4", frames=10)
     video = open_source(tmp_path, None, None).videos[0]

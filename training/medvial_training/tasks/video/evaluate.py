@@ -172,6 +172,7 @@ def _circumstances(
             "trained_on_phantoms": bool(manifest.training.get("data", {}).get("phantom")),
         },
         "notice": said,
+        "within_video": bool(about.get("within_video")),
         "bootstrap": {"unit": "patient or group", **vars(bootstrap)},
         "git_revision": git_revision(),
         "date": datetime.now(UTC).date().isoformat(),

@@ -96,7 +96,8 @@ def _check(splits: "dict[str, pd.DataFrame]", config: ClipConfig, folder: Path) 
     for split, table in splits.items():
         if "label" not in table:
             raise InputError(f"Expected a column label in {folder / split}.csv, got none.")
-        table["label"] = table["label"].astype(str)
+        as_text = pd.read_csv(folder / f"{split}.csv", dtype=str, keep_default_na=False)
+        table["label"] = as_text["label"]  # "01" is a name, not a number
         unknown = sorted(set(table["label"]) - set(config.labels))
         if unknown:
             raise InputError(
