@@ -49,7 +49,8 @@ class Config:
 
     heatmap: Literal["softmax", "sigmoid"] = "softmax"
     """What the network's output means: logits of one spatial distribution per landmark, or of an
-    independent heatmap value per pixel (imported CL-Detection 2023 weights only)."""
+    independent heatmap value per pixel (imported CL-Detection 2023 weights, and networks trained
+    with the adaptive wing loss)."""
 
     half_pixel_centres: bool = True
     """Whether a landmark moves with the film's pixel centres when it is resized; False multiplies
@@ -62,6 +63,20 @@ class Config:
     """Half-width of the window around the peak whose centre of mass is the landmark, in heatmap
     pixels."""
 
+    views: int = 1
+    """Versions of a film whose heatmaps are averaged: 1 is the film as it is, 4 or more adds that
+    many less one that are slightly turned, scaled and shifted. None is mirrored."""
+
+    view_rotation_deg: float = 2.0
+    """Largest rotation of a view either way, in degrees."""
+
+    view_log_scale: float = 0.03
+    """Largest change of a view's size either way, as a natural logarithm."""
+
+    view_shift_px: float = 1.0
+    """How far every view but the first is shifted, in pixels of the network input; odd numbers
+    of pixels fall between the pixels of a half-resolution heatmap."""
+
     coordinates: Literal["pixel-stack", "world"] = "pixel-stack"
     """Coordinates of the output points: pixels of the padded slice with a 1-based image index
     (CL-Detection 2023), or the image header's world millimetres (the platform's viewer)."""
@@ -70,7 +85,8 @@ class Config:
         """Refuse sizes that the network cannot halve as often as it does.
 
         Raises:
-            InputError: A size does not fit the network, or `std` is not positive.
+            InputError: A size does not fit the network, a number that has to be positive is not,
+                or the views would not balance.
         """
         object.__setattr__(self, "widths", tuple(self.widths))  # a list, when read from JSON
         factor = 2 ** len(self.widths) if self.architecture == "compact_unet" else 8
@@ -83,6 +99,10 @@ class Config:
                 )
         if self.std <= 0:
             raise InputError(f"Expected std above 0, got {self.std}.")
+        if self.sigma_px <= 0:
+            raise InputError(f"Expected sigma_px above 0, got {self.sigma_px}.")
+        if self.views != 1 and self.views < 4:  # fewer would lean to one side
+            raise InputError(f"Expected views to be 1, or at least 4, got {self.views}.")
 
     @property
     def heatmap_stride(self) -> int:

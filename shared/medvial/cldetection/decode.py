@@ -1,5 +1,6 @@
 """Landmark heatmaps to sub-pixel positions."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ class Peaks:
     spread_px: NDArray[np.float64]
     """(L,) root mean square distance from the point over the whole heatmap, in pixels of the
     network input."""
+    covariance_px2: NDArray[np.float64]
+    """(L, 2, 2) second moment about the point, of the heatmap around it (`moment_radius`), in
+    pixels of the network input, squared; axes x, y."""
 
 
 def decode(heatmaps: NDArray[np.float32], config: Config) -> Peaks:
@@ -36,10 +40,19 @@ def decode(heatmaps: NDArray[np.float32], config: Config) -> Peaks:
 
 def decode_within(
     heatmap: NDArray[np.float32], prior: NDArray[np.float64], config: Config
-) -> NDArray[np.float64]:
-    """Decode one heatmap (h, w) after multiplication with a prior (h, w); (x, y) network pixels."""
+) -> Peaks:
+    """Decode one heatmap (h, w) after multiplication with a prior (h, w); one landmark."""
     weighted = distributions(heatmap[None], config) * prior
-    return _peaks(weighted / max(weighted.sum(), 1e-30), config).points[0]
+    return _peaks(weighted / max(weighted.sum(), 1e-30), config)
+
+
+def moment_radius(config: Config) -> int:
+    """Half-width of the window of the second moment, in heatmap pixels.
+
+    Four standard deviations of the training target: all of a clear peak, and doubt around it, but
+    not the faint background of the whole film, which would outweigh both.
+    """
+    return max(config.decode_radius_px, math.ceil(4 * config.sigma_px))
 
 
 def distributions(heatmaps: NDArray[np.float32], config: Config) -> NDArray[np.float64]:
@@ -71,7 +84,28 @@ def _peaks(probability: NDArray[np.float64], config: Config) -> Peaks:
             window.sum(axis=1) @ rows[top : row + radius + 1],
         )
         points[index] /= mass[index]
-    return Peaks(points, mass, _spread(probability, points, columns, rows))
+    spread = _spread(probability, points, columns, rows)
+    return Peaks(points, mass, spread, _covariances(probability, points, config))
+
+
+def _covariances(
+    probability: NDArray[np.float64], points: NDArray[np.float64], config: Config
+) -> NDArray[np.float64]:
+    """(L, 2, 2) second moments about the points within `moment_radius` of them."""
+    _, height, width = probability.shape
+    columns, rows = heatmap_grid(height, width, config.heatmap_stride)
+    radius = moment_radius(config)
+    result = np.empty((len(points), 2, 2))
+    cells = np.rint((points + 0.5) / config.heatmap_stride - 0.5).astype(int)
+    for index, ((x, y), (column, row)) in enumerate(zip(points, cells, strict=True)):
+        left, top = max(0, column - radius), max(0, row - radius)
+        window = probability[index, top : row + radius + 1, left : column + radius + 1]
+        dx = columns[left : column + radius + 1] - x
+        dy = rows[top : row + radius + 1] - y
+        across = dy @ window @ dx
+        moments = [[window.sum(axis=0) @ dx**2, across], [across, window.sum(axis=1) @ dy**2]]
+        result[index] = np.array(moments) / max(float(window.sum()), 1e-30)
+    return result
 
 
 def _spread(probability: Array, points: Array, columns: Array, rows: Array) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Heatmaps of one film to landmarks in the film's own pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from medvial.cldetection.calibration import Calibration, calibration_features
 from medvial.cldetection.config import Config
 from medvial.cldetection.decode import decode, decode_within, heatmap_grid
+from medvial.cldetection.intervals import Intervals, Uncertainty
 from medvial.cldetection.preprocess import Geometry
 from medvial.cldetection.shape_prior import ShapeCheck, ShapePrior
 from medvial.errors import InputError
@@ -20,12 +21,14 @@ class Learned:
 
     shape_prior: ShapePrior | None = None
     calibration: Calibration | None = None
+    intervals: Intervals | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
             "shape_prior": self.shape_prior and self.shape_prior.as_dict(),
             "calibration": self.calibration and self.calibration.as_dict(),
+            "intervals": self.intervals and self.intervals.as_dict(),
         }
 
     @classmethod
@@ -36,9 +39,11 @@ class Learned:
                 f"Expected an object in postprocess.json, got {type(values).__name__}."
             )
         prior, calibration = values.get("shape_prior"), values.get("calibration")
+        intervals = values.get("intervals")  # absent from models of before there were any
         return cls(
             ShapePrior.from_dict(prior) if prior else None,
             Calibration.from_dict(calibration) if calibration else None,
+            Intervals.from_dict(intervals) if intervals else None,
         )
 
 
@@ -58,6 +63,24 @@ class Film:
     """Whether the landmarks form the shape of a cephalogram; False: do not trust any of them."""
     features: NDArray[np.float64]
     """(L, 4) what `probability` is computed from."""
+    spread_px2: NDArray[np.float64] | None = None
+    """(L, 2, 2) second moments of the heatmaps, what `uncertainty` is computed from; pixels of the
+    network input, squared, x in the direction of the film as it was given."""
+    uncertainty: Uncertainty | None = None
+    """Where the landmarks lie with 90 %; None where the model has no intervals."""
+
+    def reordered(self, order: list[int]) -> "Film":
+        """The film with these of its landmarks, in this order."""
+        known = self.uncertainty
+        return replace(
+            self,
+            points=self.points[order],
+            probability=None if self.probability is None else self.probability[order],
+            corrected=self.corrected[order],
+            features=self.features[order],
+            spread_px2=None if self.spread_px2 is None else self.spread_px2[order],
+            uncertainty=known and replace(known, covariance_px2=known.covariance_px2[order]),
+        )
 
 
 def postprocess(
@@ -74,11 +97,12 @@ def postprocess(
         heatmaps: Network output of one film, (L, h, w) float32.
         geometry: From `preprocess`.
         config: The model's configuration.
-        learned: The model's shape prior and calibration.
+        learned: The model's shape prior, calibration and intervals.
         mirrored: The network saw its input mirrored left to right.
     """
     peaks = decode(heatmaps, config)
     points, corrected = peaks.points.copy(), np.zeros(len(heatmaps), dtype=bool)
+    spread = peaks.covariance_px2.copy()
     distance, plausible = np.ones(len(heatmaps)), True
     if learned.shape_prior is not None:
         check = learned.shape_prior.check(points)
@@ -87,7 +111,8 @@ def postprocess(
             corrected = check.outlier
             for index in np.flatnonzero(corrected):
                 prior = _prior_map(check, int(index), heatmaps.shape[1:], config, learned)
-                points[index] = decode_within(heatmaps[index], prior, config)
+                found = decode_within(heatmaps[index], prior, config)
+                points[index], spread[index] = found.points[0], found.covariance_px2[0]
     features = calibration_features(peaks, distance, corrected)
     calibration = learned.calibration
     return Film(
@@ -97,7 +122,25 @@ def postprocess(
         mirrored=mirrored != geometry.mirrored,
         plausible=plausible,
         features=features,
+        spread_px2=_flip(spread, mirrored != geometry.mirrored),
+        uncertainty=_uncertainty(spread, geometry, learned, mirrored=mirrored),
     )
+
+
+def _uncertainty(
+    spread: NDArray[np.float64], geometry: Geometry, learned: Learned, *, mirrored: bool
+) -> Uncertainty | None:
+    if learned.intervals is None:
+        return None
+    scale = np.array([geometry.scale_x, geometry.scale_y])
+    covariance = learned.intervals.covariances(spread) / np.outer(scale, scale)
+    covariance = _flip(covariance, mirrored != geometry.mirrored)
+    return Uncertainty(covariance, learned.intervals.measurements)
+
+
+def _flip(covariance: NDArray[np.float64], mirrored: bool) -> NDArray[np.float64]:
+    """Covariances (L, 2, 2) seen in a mirror where asked for."""
+    return covariance * np.array([[1.0, -1.0], [-1.0, 1.0]]) if mirrored else covariance
 
 
 def _prior_map(

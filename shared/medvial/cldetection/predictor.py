@@ -1,6 +1,5 @@
 """From a film to its landmarks with a trained model: the path of container and evaluation."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import LandmarkSet, adopt_landmark_set
 from medvial.cldetection.postprocess import Film, Learned, postprocess
-from medvial.cldetection.preprocess import Geometry, preprocess, to_tensor
+from medvial.cldetection.preprocess import Geometry, preprocess
+from medvial.cldetection.views import predict_heatmaps
 from medvial.models import ModelFolder, load_network
 
 TASK = "cldetection"
@@ -56,7 +56,7 @@ class Predictor:
 
     def _predict(self, grey: NDArray[np.uint8], geometry: Geometry, *, mirrored: bool) -> Film:
         seen = np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
-        heatmaps = self._network(to_tensor(seen, self.config)[None])[0]  # (L, h, w)
+        heatmaps = predict_heatmaps(self._network, seen, self.config)
         film = postprocess(heatmaps, geometry, self.config, self.learned, mirrored=mirrored)
         return _swap_sides(film, self.landmark_set) if mirrored else film
 
@@ -68,11 +68,4 @@ class Predictor:
 
 def _swap_sides(film: Film, landmark_set: LandmarkSet) -> Film:
     """Landmarks of a mirrored film under the names they have in the film as it is."""
-    order = list(landmark_set.mirror)
-    return dataclasses.replace(
-        film,
-        points=film.points[order],
-        probability=None if film.probability is None else film.probability[order],
-        corrected=film.corrected[order],
-        features=film.features[order],
-    )
+    return film.reordered(list(landmark_set.mirror))

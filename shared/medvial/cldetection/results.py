@@ -4,13 +4,14 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.intervals import LEVEL
 from medvial.cldetection.landmarks import LandmarkSet
-from medvial.cldetection.measurements import measure
+from medvial.cldetection.measurements import measure, with_intervals
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
@@ -173,23 +174,40 @@ def measurement_report(results: list[ImageResult], landmark_set: LandmarkSet) ->
 
 
 def _film_entry(result: ImageResult, film: Film, landmark_set: LandmarkSet) -> dict[str, Any]:
-    measured = measure(
-        film.points,
-        landmark_set,
-        result.mm_per_px,
-        facing="left" if film.mirrored else "right",
-    )
+    facing: Literal["left", "right"] = "left" if film.mirrored else "right"
+    scale = result.mm_per_px
+    measured = measure(film.points, landmark_set, scale, facing=facing)
+    if film.uncertainty is not None:
+        measured = with_intervals(
+            measured, film.points, film.uncertainty, landmark_set, scale, facing=facing
+        )
     symbols = np.array(landmark_set.symbols)
     return {
         "status": "ok" if film.plausible else "implausible",
         "reason": None
         if film.plausible
         else "the landmarks do not form the shape of a lateral cephalogram: do not use them",
-        "facing": "left" if film.mirrored else "right",
+        "facing": facing,
         "corrected_landmarks": symbols[film.corrected].tolist(),
         "mm_per_px": result.mm_per_px,
         "measurements": [m.as_dict() for m in measured],
+        **_regions(film, landmark_set),
     }
+
+
+def _regions(film: Film, landmark_set: LandmarkSet) -> dict[str, Any]:
+    """The ellipses that hold each landmark with 90 %, in pixels; nothing where the model has none.
+
+    They are here because the platform's points have no place for them.
+    """
+    if film.uncertainty is None:
+        return {}
+    axes = film.uncertainty.half_axes_px().round(3).tolist()
+    regions = [
+        {"landmark": symbol, "half_axes_px": pair}
+        for symbol, pair in zip(landmark_set.symbols, axes, strict=True)
+    ]
+    return {"landmark_regions": {"level": LEVEL, "regions": regions}}
 
 
 def _coordinates(result: ImageResult, point: Any, config: Config) -> list[float]:

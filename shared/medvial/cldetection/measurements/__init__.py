@@ -3,6 +3,7 @@
 from medvial.cldetection.measurements.definition import Definition
 from medvial.cldetection.measurements.evaluate import DEFINITIONS, Measurement, measure
 from medvial.cldetection.measurements.norms import Norm, NormProfile, load_norms
+from medvial.cldetection.measurements.uncertainty import with_intervals
 
 __all__ = [
     "DEFINITIONS",
@@ -12,4 +13,5 @@ __all__ = [
     "NormProfile",
     "load_norms",
     "measure",
+    "with_intervals",
 ]

@@ -50,10 +50,19 @@ class Measurement:
     """Why there is no value."""
     construction: str
     """Points, planes, sign and source."""
+    half_width: float | None = None
+    """Of the 90 % interval around the value, in `unit`; None where the model gives none."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON; the value rounded to 4 decimals, far below any marking error."""
-        return {
+        """Ready for JSON; the value rounded to 4 decimals, far below any marking error.
+
+        `interval_90`, [low, high], is there only where it is known.
+        """
+        interval: dict[str, Any] = {}
+        if self.value is not None and self.half_width is not None:
+            low, high = self.value - self.half_width, self.value + self.half_width
+            interval["interval_90"] = [round(low, 4), round(high, 4)]
+        return interval | {
             "name": self.name,
             "group": self.group,
             "value": None if self.value is None else round(self.value, 4),
@@ -88,7 +97,7 @@ def measure(
     Raises:
         InputError: The points are not (L, 2), or the calibration or `facing` is impossible.
     """
-    marks = _clinical_frame(points, landmark_set, facing)
+    marks = clinical_frame(points, landmark_set, facing)
     scale = _calibration(mm_per_px)
     found = {
         symbol: xy
@@ -98,7 +107,7 @@ def measure(
     return [_measure_one(definition, found, landmark_set, scale) for definition in DEFINITIONS]
 
 
-def _clinical_frame(
+def clinical_frame(
     points: NDArray[np.floating[Any]], landmark_set: LandmarkSet, facing: str
 ) -> NDArray[np.float64]:
     """Film pixels (L, 2) to x to the front, y up."""
@@ -132,7 +141,7 @@ def _measure_one(
     if reason is None and definition.unit == "mm" and scale is None:
         reason = "no millimetre calibration"
     if reason is None:
-        value, reason = _value(definition, Tracing(found), scale)
+        value, reason = value_of(definition, Tracing(found), scale)
     return Measurement(
         name=definition.name,
         group=definition.group,
@@ -143,9 +152,10 @@ def _measure_one(
     )
 
 
-def _value(
+def value_of(
     definition: Definition, tracing: Tracing, scale: float | None
 ) -> tuple[float | None, str | None]:
+    """The value in the definition's unit, or the reason why there is none."""
     try:
         value = definition.formula(tracing)
     except DegenerateError as error:

@@ -23,6 +23,7 @@ from medvial_training.tasks.cldetection.dataset import (
     load_config,
     load_samples,
 )
+from medvial_training.tasks.cldetection.interval_scores import interval_scores
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import (
     measured_pairs,
@@ -148,6 +149,7 @@ def _score(
         "counts": counts(marks) | _counts_of_films(samples, films),
         "overall": overall_scores(marks, bootstrap),
         "calibration": calibration_scores(marks, bootstrap),
+        "intervals": interval_scores(marks, bootstrap),
         "measurements": measurement_scores(marks, pairs, bootstrap),
         "worst_points": worst_points(marks),
         "observers": observed,
@@ -183,6 +185,7 @@ def _circumstances(
             "height": config.height,
             "width": config.width,
             "fit": config.fit,
+            "views": config.views,
             "trained_on": trained_on(manifest, same, split, "films"),
             "trained_on_phantoms": model_phantom,
         },

@@ -175,6 +175,31 @@ def calibration_plot(calibration: dict[str, Any]) -> Figure:
         return figure
 
 
+def coverage_plot(intervals: dict[str, Any]) -> Figure:
+    """How often each landmark's 90 % region holds the expert's mark, rarest at the bottom."""
+    known = [
+        (row["coverage"]["value"], row["coverage"]["low"], row["coverage"]["high"], symbol)
+        for symbol, row in intervals["landmarks"].items()
+        if row["coverage"]["value"] is not None
+    ]
+    known.sort(key=lambda row: row[0])
+    with _figure(5.6, 0.9 + 0.2 * len(known)) as figure:
+        axes = figure.subplots()
+        axes.axvline(100 * intervals["level"], color=WARN, linewidth=1.1, linestyle=(0, (4, 3)))
+        for position, (value, low, high, _) in enumerate(known):
+            ends = [100 * _or(low, value), 100 * _or(high, value)]
+            axes.plot(ends, [position, position], color=LIGHT, linewidth=3)
+            axes.plot(100 * value, position, "o", color=ACCENT, markersize=4.5)
+        axes.set_yticks(np.arange(len(known)), [row[-1] for row in known])
+        axes.set(
+            xlim=(min(50.0, 100 * known[0][0] - 5), 101), xlabel="regions that hold the mark (%)"
+        )
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        return figure
+
+
 _ESTIMATE = ("value", "low", "high")
 
 

@@ -1,7 +1,6 @@
 """What post-processing learns from data: the shape prior and the calibration."""
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +52,11 @@ def _normal_distribution(shapes: NDArray[np.float64]) -> ShapePrior:
 
 
 def fit_calibration(
-    samples: list[Sample], predict: Callable[[Sample], Film], within_mm: float = 2.0
+    samples: list[Sample], films: list[Film], within_mm: float = 2.0
 ) -> Calibration | None:
     """Learn P(error < 2 mm) on validation films; None when they hold too few misses or hits."""
     features, correct = [], []
-    for sample in samples:
-        film = predict(sample)
+    for sample, film in zip(samples, films, strict=True):
         error = np.linalg.norm(film.points - sample.points, axis=1) * sample.mm_per_px
         known = np.isfinite(error)
         features.append(film.features[known])

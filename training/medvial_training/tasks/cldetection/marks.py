@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from medvial.cldetection.intervals import Uncertainty
 from medvial.cldetection.landmarks import LandmarkSet
 from medvial.errors import InputError
 
@@ -31,6 +32,8 @@ class Marks:
     """(N, L) landmarks that the shape prior moved; none if not given."""
     faces_left: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(N,) films that face left; none if not given."""
+    uncertainty: list[Uncertainty] | None = None
+    """Of the predictions, per film; None where the model gives none."""
     clusters: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
     """(N,) what is independent: films of one patient, or repeats of one picture, share a name.
 

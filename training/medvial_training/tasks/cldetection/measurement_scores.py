@@ -1,12 +1,13 @@
 """How well clinical measurements from predicted landmarks agree with those from the expert's."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medvial.cldetection.measurements import Measurement, measure
+from medvial.cldetection.intervals import Uncertainty
+from medvial.cldetection.measurements import Measurement, measure, with_intervals
 from medvial_training.agreement import agreement, intraclass_correlation
 from medvial_training.metrics import Bootstrap, cluster_means, number_or_none
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
@@ -29,6 +30,8 @@ class MeasuredPair:
     """(N,); NaN where a landmark or the film's scale is missing."""
     predicted: FloatArray
     """(N,), as `expert`."""
+    half_width: FloatArray
+    """(N,) of the 90 % interval around `predicted`; NaN where the model gives none."""
 
     @property
     def difference(self) -> FloatArray:
@@ -43,13 +46,17 @@ def measured_pairs(marks: Marks) -> list[MeasuredPair]:
     The prediction is measured only from landmarks that the expert marked too, so that both sides
     have the same films.
     """
-    expert = _measure_films(marks, marks.expert)
-    predicted = _measure_films(marks, np.where(marks.marked[..., None], marks.predicted, np.nan))
+    expert = _measure_films(marks, marks.expert, None)
+    points = np.where(marks.marked[..., None], marks.predicted, np.nan)
+    predicted = _measure_films(marks, points, marks.uncertainty)
     pairs = []
     for one, other in zip(zip(*expert, strict=True), zip(*predicted, strict=True), strict=True):
         first = one[0]
         values = (_values(one), _values(other))
-        pairs.append(MeasuredPair(first.name, first.group, first.unit, first.construction, *values))
+        widths = np.array([np.nan if m.half_width is None else m.half_width for m in other])
+        pairs.append(
+            MeasuredPair(first.name, first.group, first.unit, first.construction, *values, widths)
+        )
     return pairs
 
 
@@ -61,7 +68,9 @@ def measurement_scores(
     `films_not_measured` counts films that the expert's landmarks give a value for and the
     predicted ones don't: they are missing from all other numbers. `noticeable_percent` is how often
     |difference| exceeds `noticeable`; limits of agreement are bias -/+ 1.96 SD; `icc` is the
-    intraclass correlation ICC(2,1).
+    intraclass correlation ICC(2,1). `interval_coverage_percent` is how often the model's 90 %
+    interval holds the expert's value, `half_width_median` the median of its half-width: a model
+    without intervals has neither.
     """
     known = [pair for pair in pairs if np.isfinite(pair.difference).any()]
     return [_row(pair, marks, bootstrap) for pair in known]
@@ -71,8 +80,14 @@ def _row(pair: MeasuredPair, marks: Marks, bootstrap: Bootstrap) -> dict[str, An
     difference, threshold = pair.difference, NOTICEABLE[pair.unit]
     result = agreement(difference)
     beyond = np.where(np.isfinite(difference), np.abs(difference) > threshold, np.nan)
-    columns = np.column_stack([difference, np.abs(difference), 100 * beyond])
-    bias, absolute, exceeded = cluster_means(columns, marks.clusters, bootstrap)
+    held = np.where(
+        np.isfinite(difference) & np.isfinite(pair.half_width),
+        np.abs(difference) <= pair.half_width,
+        np.nan,
+    )
+    columns = np.column_stack([difference, np.abs(difference), 100 * beyond, 100 * held])
+    bias, absolute, exceeded, coverage = cluster_means(columns, marks.clusters, bootstrap)
+    widths = pair.half_width[np.isfinite(held)]
     low, high = result.limits
     return {
         "name": pair.name,
@@ -88,21 +103,27 @@ def _row(pair: MeasuredPair, marks: Marks, bootstrap: Bootstrap) -> dict[str, An
         **absolute.as_columns("mean_absolute"),
         "noticeable": threshold,
         "noticeable_percent": number_or_none(exceeded.value),
+        **coverage.as_columns("interval_coverage_percent"),
+        "half_width_median": float(np.median(widths)) if widths.size else None,
         "icc": number_or_none(intraclass_correlation(pair.expert, pair.predicted)),
         "construction": pair.construction,
     }
 
 
-def _measure_films(marks: Marks, points: NDArray[np.float64]) -> list[list[Measurement]]:
-    return [
-        measure(
-            film,
-            marks.landmark_set,
-            float(scale) if np.isfinite(scale) else None,
-            facing="left" if left else "right",
-        )
-        for film, scale, left in zip(points, marks.mm_per_px, marks.faces_left, strict=True)
-    ]
+def _measure_films(
+    marks: Marks, points: NDArray[np.float64], doubts: list[Uncertainty] | None
+) -> list[list[Measurement]]:
+    result = []
+    for index, film in enumerate(points):
+        facing: Literal["left", "right"] = "left" if marks.faces_left[index] else "right"
+        scale = float(marks.mm_per_px[index]) if marks.scaled[index] else None
+        measured = measure(film, marks.landmark_set, scale, facing=facing)
+        if doubts is not None:
+            measured = with_intervals(
+                measured, film, doubts[index], marks.landmark_set, scale, facing=facing
+            )
+        result.append(measured)
+    return result
 
 
 def _values(measurements: tuple[Measurement, ...]) -> FloatArray:

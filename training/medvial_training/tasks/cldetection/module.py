@@ -9,6 +9,7 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.decode import decode
 from medvial.cldetection.model import build_model
 from medvial_training.fit import FitArgs, TrainedModule
+from medvial_training.tasks.cldetection.losses import Loss
 
 
 class LandmarkModule(TrainedModule):
@@ -17,10 +18,10 @@ class LandmarkModule(TrainedModule):
     monitor = "valid/mre_mm"
     mode = "min"
 
-    def __init__(self, config: Config, fit: FitArgs) -> None:
+    def __init__(self, config: Config, fit: FitArgs, loss: Loss) -> None:
         net = build_model(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(net, fit)
-        self.config = config
+        self.config, self.loss = config, loss
         self.error_mm, self.within_2mm = MeanMetric(), MeanMetric()
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
@@ -47,36 +48,4 @@ class LandmarkModule(TrainedModule):
         return heatmaps
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        logits = self._forward(batch["image"]).float()
-        return heatmap_cross_entropy(logits, batch["points"], self.config)
-
-
-def heatmap_cross_entropy(logits: Tensor, points: Tensor, config: Config) -> Tensor:
-    """Cross-entropy between the heatmap as one distribution and a Gaussian around the landmark.
-
-    Args:
-        logits: (N, L, h, w) float32.
-        points: (N, L, 2) as (x, y) in network pixels; a landmark that is NaN or lies outside the
-            film does not count.
-        config: Gives `sigma_px` and `heatmap_stride`.
-
-    Returns:
-        Mean over the landmarks that count, in nats.
-    """
-    _, _, height, width = logits.shape
-    centre = (points + 0.5) / config.heatmap_stride - 0.5  # network => heatmap pixels
-    size = torch.tensor([width, height], device=logits.device)
-    inside = ((centre >= 0) & (centre <= size - 1)).all(dim=-1)  # False for NaN
-    centre = torch.where(inside[..., None], centre, torch.zeros_like(centre))
-    x = _gaussian(width, centre[..., 0], config.sigma_px)  # (N, L, w)
-    y = _gaussian(height, centre[..., 1], config.sigma_px)  # (N, L, h)
-    log_probability = logits.flatten(2).log_softmax(dim=-1).view_as(logits)
-    loss = -torch.einsum("nlhw,nlh,nlw->nl", log_probability, y, x)
-    return (loss * inside).sum() / inside.sum().clamp(min=1)
-
-
-def _gaussian(size: int, centre: Tensor, sigma: float) -> Tensor:
-    """Normalised Gaussian weights (N, L, size) around centres (N, L)."""
-    grid = torch.arange(size, device=centre.device, dtype=centre.dtype)
-    weights = torch.exp(-((grid - centre[..., None]) ** 2) / (2 * sigma**2))
-    return weights / weights.sum(dim=-1, keepdim=True)
+        return self.loss(self._forward(batch["image"]), batch["points"], self.config)

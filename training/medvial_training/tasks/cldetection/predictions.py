@@ -36,14 +36,7 @@ class SubsetPredictor:
 
     def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
         """The film of the whole model, cut down."""
-        film = self.predictor.from_network_input(grey, geometry)
-        return dataclasses.replace(
-            film,
-            points=film.points[self.kept],
-            probability=None if film.probability is None else film.probability[self.kept],
-            corrected=film.corrected[self.kept],
-            features=film.features[self.kept],
-        )
+        return self.predictor.from_network_input(grey, geometry).reordered(self.kept)
 
 
 def with_landmarks_of(
@@ -88,6 +81,7 @@ def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Ma
     probabilities = [film.probability for film in films if film.probability is not None]
     if probabilities and len(probabilities) != len(films):
         raise InputError("Expected a probability for every film or for none; got some without.")
+    doubts = [film.uncertainty for film in films if film.uncertainty is not None]
     return Marks(
         landmark_set=load_landmark_set(config.landmark_set),
         image_ids=[sample.image_id for sample in samples],
@@ -97,6 +91,7 @@ def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Ma
         predicted=np.stack([film.points for film in films]),
         probability=np.stack(probabilities) if probabilities else None,
         corrected=np.stack([film.corrected for film in films]),
+        uncertainty=doubts if len(doubts) == len(films) else None,
         faces_left=np.array([sample.geometry.mirrored for sample in samples], dtype=bool),
         clusters=np.array([sample.group or sample.patient for sample in samples], dtype=np.str_),
     )
@@ -105,9 +100,10 @@ def gather_marks(samples: list[Sample], films: list[Film], config: Config) -> Ma
 def write_predictions(path: Path, marks: Marks, films: list[Film]) -> None:
     """One row per film, of what the model said about it.
 
-    Columns: image_id, patient, scale, p1x, p1y, ..., prob1, ..., mirrored, plausible, corrected.
-    Points are in pixels of the full film; `mirrored`: the model took it for left-facing;
-    `corrected` lists symbols, separated by spaces.
+    Columns: image_id, patient, scale, p1x, p1y, ..., prob1, ..., major1, minor1, ..., mirrored,
+    plausible, corrected. Points, and half axes of the 90 % ellipses, are in pixels of the full
+    film; `mirrored`: the model took it for left-facing; `corrected` lists symbols, separated by
+    spaces.
     """
     rows = []
     for index, image_id in enumerate(marks.image_ids):
@@ -121,6 +117,10 @@ def write_predictions(path: Path, marks: Marks, films: list[Film]) -> None:
         if marks.probability is not None:
             values = enumerate(marks.probability[index], start=1)
             row |= {f"prob{number}": value for number, value in values}
+        if marks.uncertainty is not None:
+            axes = enumerate(marks.uncertainty[index].half_axes_px(), start=1)
+            for number, (major, minor) in axes:
+                row |= {f"major{number}": major, f"minor{number}": minor}
         symbols = np.array(marks.landmark_set.symbols)[marks.corrected[index]]
         row |= {"mirrored": films[index].mirrored, "plausible": films[index].plausible}
         rows.append(row | {"corrected": " ".join(symbols)})

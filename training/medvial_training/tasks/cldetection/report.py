@@ -70,6 +70,8 @@ def draw_figures(tested: Tested) -> dict[str, Figure]:
     agreement = figures.agreement_plots(tested.pairs)
     if agreement is not None:
         drawn["agreement"] = agreement
+    if metrics["intervals"] is not None:
+        drawn["coverage"] = figures.coverage_plot(metrics["intervals"])
     if metrics["calibration"] is not None:
         drawn["calibration"] = figures.calibration_plot(metrics["calibration"])
     return drawn

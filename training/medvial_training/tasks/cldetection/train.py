@@ -12,7 +12,7 @@ from lightning.pytorch import seed_everything
 from safetensors.torch import save_file
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.postprocess import Learned
+from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
@@ -23,6 +23,8 @@ from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.augment import Augmentation
 from medvial_training.tasks.cldetection.dataset import FilmData, Sample
 from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_prior
+from medvial_training.tasks.cldetection.learn_intervals import fit_intervals
+from medvial_training.tasks.cldetection.losses import Loss
 from medvial_training.tasks.cldetection.module import LandmarkModule
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def train(
     model: Config = Config(),
     fit: FitArgs = FitArgs(),
     augment: Augmentation = Augmentation(),
+    loss: Loss = Loss(),
     resume: bool = False,
     weights: Path | None = None,
 ) -> None:
@@ -45,17 +48,18 @@ def train(
         model: Configuration of the model; starts from what step 1 wrote.
         fit: How to train.
         augment: Random changes of the training films.
+        loss: What the network is trained to.
         resume: Go on from the run's last checkpoint.
         weights: Model folder whose weights training starts from.
     """
-    if model.heatmap != "softmax" or not model.half_pixel_centres:
+    if not model.half_pixel_centres:
         raise InputError(
-            "Expected heatmap softmax and half_pixel_centres true for training: the other values "
-            "are for imported weights only."
+            "Expected half_pixel_centres true for training: false is for imported weights only."
         )
+    loss.check(model)
     films = FilmData(data, model, fit, augment)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
-    module = LandmarkModule(model, fit)
+    module = LandmarkModule(model, fit, loss)
     if weights is not None:
         _start_from(module, weights)
     source = data / "source.json"
@@ -82,13 +86,16 @@ def train(
             "model": dataclasses.asdict(model),
             "fit": dataclasses.asdict(fit),
             "augment": dataclasses.asdict(augment),
+            "loss": dataclasses.asdict(loss),
         },
     )
     if not is_main():
         return
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state)
-    folder = write_model(run / "model", module.net, model, films.samples, data)
+    folder = write_model(
+        run / "model", module.net, model, films.samples, data, blur_px2=loss.blur_px2(model)
+    )
     log.info("Model folder: %s", folder)
 
 
@@ -98,10 +105,12 @@ def write_model(
     config: Config,
     samples: dict[str, list[Sample]],
     data: Path,
+    *,
+    blur_px2: float,
 ) -> Path:
-    """Write weights, shape prior, calibration and manifest; validate what is written.
+    """Write weights, shape prior, calibration, intervals and manifest; validate what is written.
 
-    The folder is made beside its place and moved there whole.
+    The folder is made beside its place and moved there whole. `blur_px2` as in `Intervals`.
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -111,10 +120,14 @@ def write_model(
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     prior = fit_shape_prior(samples["train"])
     _seal(part, config, Learned(prior), training, {})
-    calibration = fit_calibration(samples["valid"], _sample_predictor(Predictor(part)))
-    _seal(part, config, Learned(prior, calibration), training, {})
-    metrics = _validate(Predictor(part), samples["valid"])
-    _seal(part, config, Learned(prior, calibration), training, metrics)
+    films = _predict(Predictor(part), samples["valid"])
+    learned = Learned(
+        prior,
+        fit_calibration(samples["valid"], films),
+        fit_intervals(samples["valid"], films, config, blur_px2),
+    )
+    metrics = _validate(films, samples["valid"])
+    _seal(part, config, learned, training, metrics)
     if metrics:
         log.info(
             "Validation as in the container: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics
@@ -136,15 +149,16 @@ def _seal(
     )
 
 
-def _sample_predictor(predictor: Predictor) -> Any:
-    return lambda s: predictor.from_network_input(*s.as_given(predictor.config))
+def _predict(predictor: Predictor, samples: list[Sample]) -> list[Film]:
+    """The films as they were given; what calibration adds to them is not there yet."""
+    return [predictor.from_network_input(*s.as_given(predictor.config)) for s in samples]
 
 
-def _validate(predictor: Predictor, samples: list[Sample]) -> dict[str, float]:
+def _validate(films: list[Film], samples: list[Sample]) -> dict[str, float]:
     """Errors in mm on the films as they were given; empty where none is known."""
-    predict = _sample_predictor(predictor)
+    pairs = zip(films, samples, strict=True)
     errors = np.concatenate(
-        [np.linalg.norm(predict(s).points - s.points, axis=1) * s.mm_per_px for s in samples]
+        [np.linalg.norm(film.points - s.points, axis=1) * s.mm_per_px for film, s in pairs]
     )
     errors = errors[np.isfinite(errors)]
     if not errors.size:
