@@ -171,6 +171,52 @@ def test_a_truncated_video_is_followed_as_far_as_it_goes(blazepose, cutout, tmp_
     assert 1.0 < person.track.end_s < 4.5
 
 
+def test_one_frame(blazepose, cutout, tmp_path):
+    frames = moving_people(cutout, (300,), (0,))[:1]
+    person = follow(open_cine(write_video(tmp_path / "a.avi", frames)), blazepose)
+    assert person.method == "pose"
+    assert overlap(as_box(person.boxes[0]), (300, 90, 423, 330)) > 0.5
+    assert "one frame only" in assess(person).warnings[0]
+
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+from medvial.gait.blazepose import BlazePose
+from medvial.gait.crop import CropOptions, crops
+from medvial.gait.tracker import follow
+from medvial.video import open_cine
+
+cine = open_cine(Path(sys.argv[1]))
+person = follow(cine, BlazePose())
+count = sum(1 for _ in crops(cine, person, CropOptions(fps=5, in_sight=False)))
+peak_kb = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
+print(count, person.method, int(peak_kb) / 1024)
+"""
+
+
+class Repeated:
+    """One frame, many times."""
+
+    def __init__(self, frame, count):
+        self.frame, self.shape = frame, (count, *frame.shape)
+
+    def __iter__(self):
+        return iter([self.frame] * self.shape[0])
+
+
+@pytest.mark.slow
+def test_ten_minutes_take_less_than_a_gigabyte(blazepose, cutout, tmp_path):
+    frames = Repeated(moving_people(cutout, (300,), (0,))[0], 3000)
+    path = tmp_path / "long.mp4"
+    write_video(path, frames, codec="libx264", pix_fmt="yuv420p", rate=5, preset="ultrafast")
+    command = [sys.executable, "-c", MEMORY, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    count, method, peak_mb = done.stdout.split()
+    assert (int(count), method) == (3000, "pose")
+    assert float(peak_mb) < 1000
+
+
 def test_nothing_reaches_standard_error(blazepose):
     code = "from medvial.gait.blazepose import BlazePose; BlazePose()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
