@@ -13,13 +13,14 @@ from walking_data import CONFIG, FPS, HEIGHT, WIDTH, read_rows, walk, write_labe
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
+from medvial.gait.walking.clips import walking_crop
 from medvial_training.clips.store import ClipStore
 from medvial_training.folds import load_folds
 from medvial_training.near_duplicate_videos import find_near_duplicate_videos
 from medvial_training.tasks.gait.prepare import prepare
 from medvial_training.tasks.gait.systems import FoldOptions
 from medvial_training.tasks.gait.walking import read_video
-from medvial_training.tasks.gait.walking.sources import WalkingOptions
+from medvial_training.tasks.gait.walking.sources import WalkingOptions, WalkingVideo
 
 FILES = {"config.json", "source.json", "frames.bin", "frames.jsonl", "videos.csv", "people.csv"}
 FILES |= {"folds.csv", "fold_counts.csv", "fold_counts.png", "near_duplicates.csv"}
@@ -200,6 +201,21 @@ def test_the_box_of_the_patient_is_followed(raw, tmp_path):
 def write_table(path, *rows):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([["video", "x0", "y0", "x1", "y1"], *rows])
+
+
+def test_a_walk_to_the_left_is_mirrored(tmp_path):
+    film = walk(5, True)
+    crops = []
+    for name, frames in (("right", film), ("left", np.flip(film, axis=2))):
+        path = write_video(tmp_path / f"{name}.mkv", np.ascontiguousarray(frames), rate=FPS)
+        video = WalkingVideo(name, path, "P", "ASD")
+        seen = read_video.read_walker(video, walking_crop(CONFIG))
+        assert seen.notes["quality"]["direction"] == name
+        crops.append(seen.frames)
+    middle = len(crops[0]) // 2
+    difference = np.abs(crops[0][middle].astype(int) - crops[1][middle])
+    assert np.median(difference) < 4
+    assert (difference.max(axis=2) > 60).mean() < 0.1  # a pixel off at the bar's edges
 
 
 def test_options_have_documented_defaults():

@@ -14,7 +14,7 @@ from medvial.gait.blazepose import BlazePose
 from medvial.gait.crop import crop_times, crops
 from medvial.gait.person_quality import PersonQuality, assess
 from medvial.gait.tracker import Person, follow
-from medvial.gait.walking.clips import walking_crop
+from medvial.gait.walking.clips import facing_right, walking_crop
 from medvial.gait.walking.kinematics import Measurement, measure
 from medvial.gait.walking.landmarks import walk_landmarks
 from medvial.models import ModelFolder, Network, load_network
@@ -102,7 +102,7 @@ class WalkingPredictor:
             person = follow(cine, self._blazepose, progress=progress)
             _check(person, path)
             quality = assess(person, cine.info.notes)
-            classified = self._classify(cine, person)
+            classified = self._classify(cine, person, quality.direction)
             walk = walk_landmarks(cine, person, self._blazepose, quality.direction)
             return WalkResult(
                 info=cine.info,
@@ -115,7 +115,7 @@ class WalkingPredictor:
                 kinematics=measure(walk),
             )
 
-    def _classify(self, cine: Cine, person: Person) -> Classified:
+    def _classify(self, cine: Cine, person: Person, direction: str) -> Classified:
         options = walking_crop(self.config)
         times_s = crop_times(person, options)
         _, indices = view_indices(times_s, self.config)
@@ -123,7 +123,7 @@ class WalkingPredictor:
         pictures: dict[int, NDArray[np.uint8]] = {}
         for index, (_, picture) in enumerate(crops(cine, person, options)):
             if index in wanted:
-                pictures[index] = picture
+                pictures[index] = facing_right(picture, direction)
             if len(pictures) == len(wanted):
                 break
         last = max(pictures)  # a file that is cut off has fewer frames than it says

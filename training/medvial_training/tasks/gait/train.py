@@ -12,7 +12,11 @@ from medvial_training.distributed import is_main, restarted
 from medvial_training.fit import FitArgs
 from medvial_training.tasks.gait.leg_agility.choices import LEG_FIT, LegTraining
 from medvial_training.tasks.gait.systems import SOURCE, Which, prepared
-from medvial_training.tasks.gait.walking.choices import WALKING_FIT, WalkingTraining
+from medvial_training.tasks.gait.walking.choices import (
+    WALKING_AUGMENT,
+    WALKING_FIT,
+    WalkingTraining,
+)
 from medvial_training.tasks.gait.write_model import write_model
 
 log = logging.getLogger(__name__)
@@ -25,7 +29,7 @@ def train(
     walking: ClipConfig = ClipConfig(),
     walking_fit: FitArgs = WALKING_FIT,
     walking_training: WalkingTraining = WalkingTraining(),
-    walking_augment: ClipAugmentation = ClipAugmentation(),
+    walking_augment: ClipAugmentation = WALKING_AUGMENT,
     leg_agility: LegConfig = LegConfig(),
     leg_agility_fit: FitArgs = LEG_FIT,
     leg_agility_training: LegTraining = LegTraining(),

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 from medvial.errors import InputError
+from medvial_training.clips.augment import ClipAugmentation
 from medvial_training.clips.options import ClipTraining
 from medvial_training.fit_args import FitArgs
 
 WALKING_FIT = FitArgs(batch_size=8, learning_rate=2e-3, max_epochs=40, patience=15, ema_decay=0.99)
 """For the small network."""
+
+WALKING_AUGMENT = ClipAugmentation(flip=0.0)
+"""No mirroring: step 1 and the container turn all walks to the right."""
 
 
 @dataclass(frozen=True)

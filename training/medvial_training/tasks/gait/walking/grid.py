@@ -27,7 +27,11 @@ from medvial_training.metrics import Bootstrap
 from medvial_training.report import figure_png
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.systems import CONFIG, SOURCE
-from medvial_training.tasks.gait.walking.choices import WALKING_FIT, WalkingTraining
+from medvial_training.tasks.gait.walking.choices import (
+    WALKING_AUGMENT,
+    WALKING_FIT,
+    WalkingTraining,
+)
 from medvial_training.tasks.gait.walking.evaluate import TEXT
 from medvial_training.tasks.gait.walking.grid_figure import grid_figure, write_page
 from medvial_training.tasks.gait.walking.train import train_folds
@@ -58,7 +62,7 @@ def grid(
     fusions: bool = True,
     fit: FitArgs = WALKING_FIT,
     training: WalkingTraining = WalkingTraining(),
-    augment: ClipAugmentation = ClipAugmentation(),
+    augment: ClipAugmentation = WALKING_AUGMENT,
     depth: int = 50,
     widths: tuple[int, ...] | None = None,
     clips: int | None = None,

@@ -15,13 +15,14 @@ from medvial.gait.contact_sheet import contact_sheet
 from medvial.gait.crop import CropOptions, crop_clip
 from medvial.gait.person_quality import assess
 from medvial.gait.tracker import Person, follow
+from medvial.gait.walking.clips import facing_right
 from medvial.models import sha256
 from medvial.outputs import write_bytes
 from medvial.video import open_cine
 from medvial_training.clips.store import Frames, Source
 from medvial_training.tasks.gait.walking.sources import WalkingVideo
 
-FORMAT = 1  # count up when the same file and settings give another person or other pixels
+FORMAT = 2  # count up when the same file and settings give another person or other pixels
 SHEETS = "sheets"
 _JPEG_QUALITY = 85
 
@@ -45,8 +46,8 @@ def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = Non
     """Follow the patient of a video and cut them out.
 
     Returns:
-        Pictures (T, size, size, 3) RGB, their times, and notes: `quality` (PersonQuality), `fps`,
-        `frames`, `seconds` and size of the file's frames, and its sha256.
+        Pictures (T, size, size, 3) RGB of a walk to the right, their times, and notes: `quality`
+        (PersonQuality), `fps`, `frames`, `seconds` and size of the file's frames, and its sha256.
 
     Raises:
         InputError: The file is no usable video, or nobody is on it or at the patient's box.
@@ -57,7 +58,8 @@ def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = Non
         frames, times_s = crop_clip(cine, person, crop)
         if sheet is not None:
             _write_sheet(sheet, cine, person, crop)
-        return Frames(frames, times_s, _notes(video.path, cine, person))
+        notes = _notes(video.path, cine, person)
+        return Frames(facing_right(frames, notes["quality"]["direction"]), times_s, notes)
 
 
 def _check(person: Person) -> None:
