@@ -17,6 +17,7 @@ from medvial.gait.leg_agility.signals import LEGS, Leg
 from medvial.outputs import write_bytes
 from medvial_training.classification_figures import training_figure
 from medvial_training.figure_style import WARN
+from medvial_training.fold_manifest import FINAL
 from medvial_training.report import figure_png, image_uri, render
 from medvial_training.tasks.gait.leg_agility.figures import (
     confusion_figures,
@@ -26,6 +27,7 @@ from medvial_training.tasks.gait.leg_agility.figures import (
 from medvial_training.tasks.gait.leg_agility.recordings import Recordings
 from medvial_training.tasks.gait.leg_agility.scores import SAYERS, one_a_leg
 from medvial_training.tasks.gait.leg_agility.sheets import contact_sheet
+from medvial_training.tasks.gait.systems import CROSS_VALIDATION
 
 TEMPLATE = Path(__file__).parent / "templates" / "section.html"
 PHANTOM = "Phantoms: says nothing about clinical accuracy"
@@ -61,6 +63,7 @@ def write_section(out: Path, tested: Tested, pictures: int, progress: bool) -> M
         "metrics": tested.metrics,
         "scores": tested.metrics["scores"],
         "phantom": tested.metrics["phantom"],
+        "cross_validation": tested.metrics["split"] == CROSS_VALIDATION,
         "level": tested.level,
         "figures": drawn,
         "cases": cases,
@@ -90,7 +93,8 @@ def _figures(tested: Tested, legs: pd.DataFrame) -> dict[str, Figure]:
     if len(told):
         figures["expected"] = expected_figure(told["score"], told["expected"], told["leg"])
     if tested.run is not None:
-        logs = {path.parent.name: path for path in sorted(tested.run.glob("*/log.csv"))}
+        found = sorted(tested.run.glob("fold_*/log.csv"), key=lambda path: len(str(path)))
+        logs = {path.parent.name: path for path in [*found, tested.run / FINAL / "log.csv"]}
         training = training_figure(logs, MONITOR, "validation: mean absolute error")
         if training is not None:
             figures["training"] = training

@@ -12,11 +12,9 @@ from medvial_training.ordinal_scores import ordinal_scores
 
 PARTS = (*LEGS, "both")
 SHOWN = ("accuracy", "balanced_accuracy", "mae", "within_one", "kappa")
-SAYERS = {
-    "predicted": "the model",
-    "majority": "always the most frequent score of the training legs",
-    "criteria": "the taps alone, by the item's rule",
-}
+SAYERS = {"predicted": "model", "majority": "majority", "criteria": "taps alone"}
+"""Columns of predictions, and their names in tables: the model; the most frequent score of the
+training legs; the level of the item's worst criterion."""
 
 
 def all_scores(table: pd.DataFrame, levels: Sequence[int], bootstrap: Bootstrap) -> dict[str, Any]:
