@@ -207,7 +207,8 @@ def _circumstances(
             "config": dataclasses.asdict(config),
             "learned": read_learned(folder).as_dict(),
             "files": {k: v for k, v in manifest.files.items() if k.startswith(WALKING)},
-            "trained_on": manifest.training.get("data", {}).get("description") or "not described",
+            "trained_on": manifest.training.get("data", {}).get("description")
+            or "data that its manifest does not name",
             "trained_on_phantoms": bool(manifest.training.get("data", {}).get("phantom")),
         },
     }
