@@ -25,6 +25,9 @@ from medvial_training.tasks import TASKS
 log = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+VERBS = ("prepare", "train", "evaluate", "export")  # of steps 1 to 4
+CONFIG_HELP = "YAML or JSON file with options, or the name of one in training/configs/TASK."
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def run_step(verb: str, description: str | None, arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +45,7 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
 
     def step() -> None:
         function = _function(task, verb)
+        rest[:] = _named_configs(rest, task, verb)
         _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
@@ -115,9 +119,38 @@ def _parser(function: Callable[..., Any], task: str, description: str | None) ->
         formatter_class=_Formatter,
         default_env=False,
     )
-    parser.add_argument("--config", action="config", help="YAML or JSON file with options.")
+    parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_function_arguments(function)
     return parser
+
+
+def _named_configs(arguments: list[str], task: str, verb: str) -> list[str]:
+    """Let `--config NAME` stand for a file of training/configs/TASK: NAME-stepN.yaml or NAME.yaml.
+
+    A value that is a file, or has the suffix of one, stays what it is.
+
+    Raises:
+        InputError: No settings of this name are there; says which are.
+    """
+    result = list(arguments)
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            name = argument.removeprefix("--config=")
+            result[position] = f"--config={_config_file(name, task, verb)}"
+        elif position and arguments[position - 1] == "--config":
+            result[position] = _config_file(argument, task, verb)
+    return result
+
+
+def _config_file(name: str, task: str, verb: str) -> str:
+    if Path(name).is_file() or Path(name).suffix in (".yaml", ".yml", ".json"):
+        return name
+    folder = CONFIGS / task
+    for file in (folder / f"{name}-step{VERBS.index(verb) + 1}.yaml", folder / f"{name}.yaml"):
+        if file.is_file():
+            return str(file)
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+    raise InputError(f"Expected a file, or one of {known}, for --config, got {name}.")
 
 
 class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):

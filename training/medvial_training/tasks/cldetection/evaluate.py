@@ -38,6 +38,7 @@ from medvial_training.tasks.cldetection.predictions import (
     write_predictions,
     write_table,
 )
+from medvial_training.tasks.cldetection.prepare import REPEATS_KEPT
 from medvial_training.tasks.cldetection.report import Tested, write_pictures
 from medvial_training.tasks.cldetection.scores import (
     calibration_scores,
@@ -174,6 +175,7 @@ def _circumstances(
     source = read_json(data / "source.json") if (data / "source.json").is_file() else {}
     model_phantom = bool(manifest.training.get("data", {}).get("phantom"))
     same = same_data(manifest, data)
+    repeats = bool(source.get("repeats_kept"))
     return {
         "task": "cldetection",
         "split": split,
@@ -189,11 +191,19 @@ def _circumstances(
             "trained_on": trained_on(manifest, same, split, "films"),
             "trained_on_phantoms": model_phantom,
         },
-        "notice": notice(split, "films") if same else None,
+        "notice": _notice(split, same=same, repeats=repeats),
+        "repeats_kept": repeats,
         "bootstrap": {"unit": "patient or repeated film", **vars(bootstrap)},
         "git_revision": git_revision(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _notice(split: str, *, same: bool | None, repeats: bool) -> str | None:
+    """Why the scores are better than those of other films would be."""
+    if repeats:
+        return f"repeated films are kept in the splits: {REPEATS_KEPT}"
+    return notice(split, "films") if same else None
 
 
 def _log_result(metrics: dict[str, Any], out: Path) -> None:

@@ -23,6 +23,10 @@ from medvial_training.tasks.cldetection.sources import RawData, RawFilm, open_so
 log = logging.getLogger(__name__)
 
 CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
+REPEATS_KEPT = (
+    "the test may repeat training films, so its scores are too good; compare them with results "
+    "that were published that way, and with nothing else"
+)
 GEOMETRY = ("scale_x", "scale_y", "offset_x", "offset_y", "content_width", "content_height")
 
 
@@ -36,6 +40,7 @@ def prepare(
     workers: int | None = None,
     description: str = "",
     licence: str = "unknown",
+    keep_repeats: bool = False,
 ) -> None:
     """Bring films to the network's size, find repeated ones, and split them by patient.
 
@@ -55,6 +60,9 @@ def prepare(
         workers: Threads that resize films; one per core, 4 at most, if not given.
         description: What the data are; goes into the manifest of models trained on them.
         licence: Terms of the data; goes into the manifest of models trained on them.
+        keep_repeats: Keep films on their side of the split though they are nearly the same
+            picture as one on another side: the test may then repeat training films, as in
+            published results on ISBI 2015. For comparison with those only; reports say so.
     """
     if workers is not None and workers < 1:
         raise InputError(f"Expected at least 1 of --workers, got {workers}.")
@@ -63,7 +71,7 @@ def prepare(
     model = dataclasses.replace(model, landmark_set=landmark_set.name)
     raw = open_source(Path(source), labels, landmark_set)
     _check_out(out, raw)
-    about = _about(Path(source), raw, description, licence)
+    about = _about(Path(source), raw, description, licence) | {"repeats_kept": keep_repeats}
     store = FilmStore(out, model)
     mirrored = {film.image_id: _faces_left(film, landmark_set) for film in raw.films}
     if any(mirrored.values()) and landmark_set.mirror != tuple(range(len(landmark_set))):
@@ -168,7 +176,8 @@ def _finish(
     if not films:
         raise InputError(f"Expected films in {raw.labels}, but not one of them can be used.")
     pairs = _write_duplicates(out, films, store, workers)
-    groups = group_samples([film.patient for film in films], pairs)
+    joined = [] if about["repeats_kept"] else pairs
+    groups = group_samples([film.patient for film in films], joined)
     splits = assign_splits(groups, [film.truth.split for film in films], fractions, seed)
     for split in SPLITS:
         rows = [
@@ -234,6 +243,8 @@ def _report(out: Path, about: dict[str, Any]) -> None:
         *(counts[split] for split in SPLITS),
         " (phantoms: no clinical meaning)" if about["phantom"] else "",
     )
+    if about["repeats_kept"] and about["repeated"]:
+        log.warning("Repeated films are kept: %s", REPEATS_KEPT)
     log.info(
         "%d pairs of films are the same picture; %d films left out so that no split leaks, %d "
         "because they cannot be used (source.json says why).",

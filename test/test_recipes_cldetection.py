@@ -1,0 +1,130 @@
+"""The named recipes of cldetection: they are found, they load, and they train."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from medvial.cldetection.postprocess import Learned
+from medvial.cldetection.predictor import Predictor
+from medvial.errors import InputError
+from medvial.outputs import read_json
+from medvial_training.cli import CONFIGS, _named_configs, run_step
+from medvial_training.phantoms.cldetection import write_phantoms
+from medvial_training.tasks.cldetection import seeds
+
+TINY = ["--model.height", "128", "--model.width", "64"]
+SHORT = [
+    *("--fit.max_epochs", "1", "--fit.mlflow", "false", "--fit.accelerator", "cpu"),
+    *("--model.widths", "[4,4,6,6]", "--fit.workers", "0"),
+]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, count=20, height=200)
+    return folder
+
+
+def step(verb, *arguments):
+    return run_step(verb, None, ["cldetection", *map(str, arguments)])
+
+
+def test_a_name_stands_for_the_file_of_the_step():
+    folder = CONFIGS / "cldetection"
+    for verb, file in (("prepare", "isbi2015-step1.yaml"), ("train", "isbi2015.yaml")):
+        expected = ["--config", str(folder / file), "--run", "isbi2015"]
+        arguments = ["--config", "isbi2015", "--run", "isbi2015"]
+        assert _named_configs(arguments, "cldetection", verb) == expected
+        assert _named_configs(["--config=isbi2015"], "cldetection", verb) == [
+            f"--config={folder / file}"
+        ]
+
+
+def test_files_stay_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "isbi2015").write_text("seed: 1")
+    for name in ("isbi2015", "other.yaml", "a/b.json"):
+        assert _named_configs(["--config", name], "cldetection", "train") == ["--config", name]
+
+
+def test_an_unknown_name_says_which_there_are():
+    with pytest.raises(InputError, match=r"one of demo-phantoms, .*isbi2015, .*got isbi2016"):
+        _named_configs(["--config", "isbi2016"], "cldetection", "train")
+
+
+@pytest.mark.parametrize("recipe", ["isbi2015", "isbi2015-cpu"])
+def test_a_recipe_trains_and_tests(recipe, stack, tmp_path, capsys):
+    data, run = tmp_path / "data", tmp_path / "run"
+    # the recipe's landmark set gives way to that of the films, as for CL-38
+    options = ["--source", stack, "--out", data, "--model.landmark_set", "cl-38", *TINY]
+    assert step("prepare", "--config", recipe, *options, "--fractions.test", "0.2") == 0
+    assert step("train", "--config", recipe, "--data", data, "--run", run, *SHORT) == 0
+    predictor = Predictor(run / "model")
+    assert predictor.config.landmark_set == "cl-38"
+    assert predictor.config.views == (4 if recipe == "isbi2015" else 1)
+    learned = Learned.from_dict(read_json(run / "model" / "postprocess.json"))
+    assert learned.intervals is None or len(learned.intervals.factors) == 38
+    assert step("evaluate", "--data", data, "--model", run / "model", "--out", run / "test") == 0
+    metrics = read_json(run / "test" / "metrics.json")
+    assert metrics["model"]["views"] == predictor.config.views
+    assert "PHANTOMS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["adaptive_wing", "soft_argmax", "nll"])
+def test_every_loss_trains(kind, stack, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
+    heatmap = "sigmoid" if kind == "adaptive_wing" else "softmax"
+    options = ["--loss.kind", kind, "--model.heatmap", heatmap, *SHORT]
+    assert step("train", "--data", data, "--run", run, *options) == 0
+    settings = read_json(run / "settings.json")
+    assert settings["loss"]["kind"] == kind
+    points = Predictor(run / "model")(np.random.default_rng(0).integers(0, 255, (90, 70), "uint8"))
+    assert np.isfinite(points.points).all()
+
+
+def test_repeats_are_kept_only_where_asked_for(stack, tmp_path):
+    for keep in ("false", "true"):
+        data = tmp_path / keep
+        step("prepare", "--source", stack, "--out", data, *TINY, "--keep_repeats", keep)
+        assert read_json(data / "source.json")["repeats_kept"] is (keep == "true")
+
+
+def metrics_of(mre, **more):
+    return {
+        "split": "test",
+        "counts": {"films": 150, "points": 2850},
+        "overall": {"mre_mm": {"value": mre}, "sdr_percent": {"2": {"value": 87.0}}},
+        "calibration": None,
+        "intervals": {"coverage": {"value": 0.9}},
+        "phantom": False,
+        "notice": None,
+    } | more
+
+
+def test_seeds_become_a_table(tmp_path, capsys):
+    folders = []
+    for number, mre in enumerate((1.0, 1.1, 1.2)):
+        folders.append(tmp_path / str(number))
+        folders[-1].mkdir()
+        (folders[-1] / "metrics.json").write_text(json.dumps(metrics_of(mre)))
+    tests = "[" + ",".join(map(str, folders)) + "]"
+    assert seeds.main(["--tests", tests, "--out", str(tmp_path / "table.md")]) == 0
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == "| | test 1 | test 2 | test 3 | mean | SD |"
+    assert "| MRE, mm | 1.000 | 1.100 | 1.200 | 1.100 | 0.100 |" in lines
+    assert "| ECE of probability | – | – | – | – | – |" in lines
+    assert "| coverage of 90 % regions, % | 90.0 | 90.0 | 90.0 | 90.0 | 0.0 |" in lines
+    assert seeds.main(["--tests", f"[{tmp_path / 'none'}]"]) == 1
+    assert re.search(r"Expected .*metrics\.json", capsys.readouterr().err)
+
+
+def test_a_table_says_what_its_numbers_are_worth():
+    text = seeds.table([metrics_of(1.0, phantom=True, notice="repeats are kept")])
+    assert "say nothing about clinical accuracy" in text
+    assert "Note: repeats are kept." in text
+    with pytest.raises(InputError, match="tests of the same films"):
+        seeds.table([metrics_of(1.0), metrics_of(1.0, split="valid")])
