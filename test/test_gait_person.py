@@ -180,6 +180,15 @@ def test_who_walks_slowly_or_enters_late_comes_before_who_stands_but_that_is_sai
     assert rivals(ranked) == [doctor]
 
 
+def test_of_two_who_walk_together_the_nearer_one_is_the_patient():
+    patient, behind = walk(20, 150, y=74), walk(10, 170)
+    ranked = people([behind, patient])
+    assert ranked == [patient, behind]
+    assert rivals(ranked) == [behind]
+    assert people([behind, walk(20, 90, y=74)])[0] is behind  # not as far: only passing
+    assert people([behind, walk(20, 150, y=71)])[0] is behind  # as near
+
+
 def test_two_sightings_are_nobody_where_there_are_better_ones():
     glare = Track(walk(0, 190).sightings[::20])
     assert people([glare, walk(100, 101)]) != [glare]

@@ -13,6 +13,7 @@ WALKING = 0.7  # a path sideways of so many own heights makes a walker
 _WALKING_SLOWLY, _LEAST_SPEED = 0.15, 0.2  # a shorter path too, at so many heights a second
 _FULL_SCORE = 5  # sightings; who was seen less often counts less
 RIVAL = 0.6  # a second person who scores this part of the patient's might be the patient
+_NEARER = 0.03  # feet so much lower in the picture, by the body's height, are nearer
 _LINK_S = 2.5  # the longest time out of sight, behind a pillar or another person
 _LINK_SIZES = (0.7, 1.4)
 _LEAST_OVERLAP = 0.2  # of a box given by the user with a person's
@@ -39,10 +40,25 @@ def people(tracks: list[Track]) -> list[Track]:
 
     Whoever walks sideways (`walks`) comes before whoever does not.
     Among walkers the longest path in the picture counts, which is that of the near and large ones
-    for the same way in metres; among those who stand, size and time in the picture.
+    for the same way in metres; among those who stand, size and time in the picture. Of walkers
+    with about the same path, who walk together, the one nearest to the camera comes first: the
+    patient is filmed so that a companion does not hide them.
     """
     found = [track for track in tracks if len(track.sightings) >= LEAST_SIGHTINGS] or tracks
-    return sorted(found, key=lambda track: (not walks(track), -score(track)))
+    ranked = sorted(found, key=lambda track: (not walks(track), -score(track)))
+    if not ranked or not walks(ranked[0]):
+        return ranked
+    most = score(ranked[0])
+    together = [track for track in ranked if walks(track) and score(track) >= RIVAL * most]
+    nearest = max(together, key=_feet_px)
+    if _feet_px(nearest) - _feet_px(ranked[0]) < _NEARER * ranked[0].height_px:
+        return ranked
+    return [nearest, *(track for track in ranked if track is not nearest)]
+
+
+def _feet_px(track: Track) -> float:
+    """How far down the picture the feet are."""
+    return float(np.median(track.boxes[:, 3]))
 
 
 def walks(track: Track) -> bool:
