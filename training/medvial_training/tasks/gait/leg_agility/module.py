@@ -20,6 +20,7 @@ from medvial_training.tasks.gait.leg_agility.ordinal import level_weights, ordin
 class LegModule(TrainedModule):
     """Rates legs; validated by the loss, since validation legs are few and scores coarse."""
 
+    cpu_bfloat16 = False  # as in ClipModule, whose networks `rendered` takes
     monitor = "valid/loss"
     mode: Literal["min", "max"] = "min"
     levels: Tensor
