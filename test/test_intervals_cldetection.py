@@ -10,12 +10,14 @@ from medvial.cldetection.decode import decode
 from medvial.cldetection.intervals import RADIUS_90, Intervals, Uncertainty, uncalibrated
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.measurements import measure, with_intervals
-from medvial.cldetection.postprocess import Learned, postprocess
+from medvial.cldetection.postprocess import Film, Learned, postprocess
 from medvial.cldetection.preprocess import Geometry
+from medvial.cldetection.results import ImageResult, measurement_report
 from medvial.errors import InputError
 from medvial_training.metrics import Bootstrap
 from medvial_training.phantoms.cldetection import make_phantom
 from medvial_training.tasks.cldetection.dataset import Sample
+from medvial_training.tasks.cldetection.figures import coverage_plot
 from medvial_training.tasks.cldetection.interval_scores import interval_scores
 from medvial_training.tasks.cldetection.learn_intervals import conformal_factors, fit_intervals
 from medvial_training.tasks.cldetection.marks import Marks
@@ -24,7 +26,7 @@ from medvial_training.tasks.cldetection.measurement_scores import (
     measurement_scores,
 )
 
-CL38, ISBI = load_landmark_set("cl-38"), load_landmark_set("isbi-19")
+CL38 = load_landmark_set("cl-38")
 CONFIG = Config(landmark_set="isbi-19", height=256, width=192, widths=(4, 4, 4))
 COVARIANCE = np.array([[9.0, 4.0], [4.0, 16.0]])  # heatmap pixels squared
 TRUTH = make_phantom(3, height=600, width=480)[1]
@@ -190,6 +192,35 @@ def test_a_factor_widens_its_measurement_only():
     low, high = entry["interval_90"]
     assert (low + high) / 2 == pytest.approx(entry["value"], abs=1e-3)
     assert "interval_90" not in measure(TRUTH, CL38, None)[0].as_dict()
+
+
+def test_a_case_carries_regions_and_intervals_where_the_model_has_them():
+    film = Film(
+        TRUTH, None, np.zeros(38, bool), False, True, np.zeros((38, 4)),
+        uncertainty=Uncertainty(np.tile(np.diag([4.0, 9.0]), (38, 1, 1))),
+    )  # fmt: skip
+    plain = dataclasses.replace(film, uncertainty=None)
+    results = [ImageResult(1, 0, None, 0.1, f) for f in (film, plain)]
+    with_them, without = measurement_report(results, CL38)["images"]
+    assert with_them["landmark_regions"]["level"] == 0.9
+    assert with_them["landmark_regions"]["regions"][1] == {
+        "landmark": "N",
+        "half_axes_px": pytest.approx([3 * RADIUS_90, 2 * RADIUS_90], abs=1e-3),
+    }
+    values = {m["name"]: m for m in with_them["measurements"]}
+    low, high = values["LAFH"]["interval_90"]
+    assert low < values["LAFH"]["value"] < high
+    assert "landmark_regions" not in without
+    assert not any("interval_90" in m for m in without["measurements"])
+
+
+def test_coverage_is_drawn_per_landmark():
+    estimate = {"value": 0.93, "low": None, "high": None}
+    known = {"coverage": estimate, "half_axis_mm": 2.0}
+    unknown = {"coverage": {"value": None, "low": None, "high": None}, "half_axis_mm": None}
+    figure = coverage_plot({"level": 0.9, "landmarks": {"S": known, "N": unknown, "A": known}})
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["S", "A"]
 
 
 def test_intervals_survive_their_file():

@@ -62,10 +62,11 @@ class Measurement:
         if self.value is not None and self.half_width is not None:
             low, high = self.value - self.half_width, self.value + self.half_width
             interval["interval_90"] = [round(low, 4), round(high, 4)]
-        return interval | {
+        return {
             "name": self.name,
             "group": self.group,
             "value": None if self.value is None else round(self.value, 4),
+            **interval,
             "unit": self.unit,
             "unavailable": self.unavailable,
             "construction": self.construction,
