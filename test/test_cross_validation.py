@@ -73,9 +73,9 @@ def test_finished_folds_are_kept_after_a_failure(tmp_path):
     run_folds(folds, tmp_path, again, other, resume=True)
     assert again.trained == ["fold_2", "fold_3", "final"]
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 48
-    anew = Learner()
-    run_folds(folds, tmp_path, anew, SETTINGS)
-    assert len(anew.trained) == 4
+    with pytest.raises(InputError, match="fold_1, fold_2, fold_3, final trained already"):
+        run_folds(folds, tmp_path, Learner(), SETTINGS)
+    assert len(list(tmp_path.rglob("done.json"))) == 4
 
 
 def test_going_on_with_other_options_or_folds_is_refused(tmp_path):
@@ -86,6 +86,17 @@ def test_going_on_with_other_options_or_folds_is_refused(tmp_path):
     table = folds.table.assign(label=np.where(folds.table["patient"] == "P1", "ASD_not", "ASD"))
     with pytest.raises(InputError, match="videos_of_fold"):
         run_folds(Folds(table, folds.names), tmp_path, Learner(), SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_interrupted_fold_does_not_go_on_with_other_patients(tmp_path, resume):
+    with pytest.raises(RuntimeError):
+        run_folds(folds_of(), tmp_path, Learner(fail_at="fold_1"), SETTINGS)
+    others, learner = folds_of(patients=14), Learner()
+    for _ in range(2):  # refused once is not forgotten
+        with pytest.raises(InputError, match="the folds have changed since"):
+            run_folds(others, tmp_path, learner, SETTINGS, resume=resume)
+    assert not learner.trained
 
 
 @pytest.mark.parametrize("part", ["train", "valid"])

@@ -217,6 +217,13 @@ def test_numbers_and_other_words_are_read(tmp_path, first):
         assert folds.table[name].tolist() == made[name].tolist()
 
 
+def test_a_manifest_without_final_gets_one(tmp_path):
+    made = make_folds(videos(), k=3, seed=0)
+    folds = load_folds(manifest(tmp_path, made.drop(columns="final")))
+    assert folds.names == ("fold_1", "fold_2", "fold_3", "final")
+    assert folds.table["final"].tolist() == made["final"].tolist()
+
+
 def test_too_few_patients_of_a_class_are_told_of(caplog):
     table = videos()
     table.loc[table["patient"].isin(["P01", "P02"]), "label"] = "DHS"

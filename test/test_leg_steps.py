@@ -282,7 +282,7 @@ def test_the_model_itself_rates_a_part_or_other_data(data, run, source, tmp_path
     assert "not a test" in seen["tested"]
     other = read_before(data, tmp_path / "other")
     prepare(source, other, FoldOptions(2, seed=5))
-    assert "not trained on" in test(other, "all", None)["tested"]
+    assert "was not checked" in test(other, "all", None)["tested"]  # here they are the same people
     with pytest.raises(InputError, match="--split all"):
         test(other, "cross_validation")
 

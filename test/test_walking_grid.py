@@ -1,10 +1,14 @@
 """A tiny grid of walking experiments."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from walking_data import CONFIG, read_rows, write_walks
 
+from medvial.errors import InputError
 from medvial_training.fit import FitArgs
 from medvial_training.tasks.gait.prepare import prepare
 from medvial_training.tasks.gait.systems import FoldOptions
@@ -37,6 +41,18 @@ def test_a_grid_is_drawn_and_goes_on(tmp_path, monkeypatch):
     grid(data, out, networks=("compact_r2plus1d",), clip_frames=(4,), **options)
     assert (out / "early_1s_4" / "fold_1" / "walking.safetensors").stat().st_mtime_ns == trained
     assert len(read_rows(out / "grid.csv")) == 4
+
+
+def test_a_mistake_is_told_and_not_kept(tmp_path):
+    """Only a network that is too deep for its clips is left out of the grid."""
+    data, out = tmp_path / "data", tmp_path / "grid"
+    data.mkdir()
+    config = dataclasses.asdict(dataclasses.replace(CONFIG, labels=("ASD", "ASD_not")))
+    (data / "config.json").write_text(json.dumps(config))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"Expected the manifest .*folds\.csv"):
+            grid(data, out, networks=("compact_r2plus1d",), clip_frames=(4,), fit=FIT)
+    assert not list(out.rglob("*.json"))
 
 
 def test_the_picture_has_a_panel_a_network():

@@ -30,7 +30,7 @@ FIT = FitArgs(
     max_epochs=2, batch_size=4, learning_rate=5e-3, mlflow=False, progress=False, accelerator="cpu"
 )
 FOLD_FILES = {"walking.safetensors", "learned.json", "valid.csv", "predictions.csv", "done.json"}
-FOLD_FILES |= {"checkpoints", "log.csv", "settings.json"}
+FOLD_FILES |= {"checkpoints", "log.csv", "settings.json", "begun.json"}
 
 
 def run_training(data, run, **options):
@@ -156,6 +156,24 @@ def test_no_leak_gets_into_training(copied, tmp_path, change, message):
     assert not (tmp_path / "run" / "walking" / "fold_1" / "checkpoints").exists()
 
 
+def unknown_video(table):
+    table.loc[0, "video"] = "w00_0.mp4"  # step 1 knows it without the ending
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (unknown_video, r"folds of the videos in .*videos\.csv, got w00_0\.mp4\."),
+        (lambda table: table.replace("ASD_not", "control"), "labels of ASD, ASD_not .* control"),
+    ],
+)
+def test_folds_of_another_hand_name_what_is_prepared(copied, tmp_path, change, message):
+    spoil(copied, change)
+    with pytest.raises(InputError, match=message):
+        run_training(copied, tmp_path / "run")
+
+
 def test_the_report_is_of_patients_never_seen(prepared, trained, tmp_path):
     out = tmp_path / "test"
     metrics = evaluate(prepared, trained / "model", out, pictures=2, resamples=50, progress=False)
@@ -195,7 +213,10 @@ def test_other_data_are_tested_whole(prepared, trained, tmp_path, monkeypatch):
         tmp_path / "data", trained / "model", tmp_path / "test", pictures=2, resamples=20,
         progress=False,
     )["walking"]  # fmt: skip
-    assert (metrics["split"], metrics["never_seen"]) == ("all", True)
+    assert (metrics["split"], metrics["never_seen"]) == ("all", None)
+    report = (tmp_path / "test" / "report.html").read_text()
+    assert "was trained on one of these patients was not checked" in report
+    assert "patients whom the network never saw" not in report
     assert metrics["patients"]["patients"] == 6
     with pytest.raises(InputError, match=r"cross-validation of .* was made with, got others"):
         evaluate(

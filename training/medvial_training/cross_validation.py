@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from medvial.errors import InputError
-from medvial.outputs import write_bytes
+from medvial.outputs import read_json, write_bytes, write_json
 from medvial_training.distributed import is_main
 from medvial_training.fold_manifest import COLUMNS, FINAL
 from medvial_training.folds import Folds
@@ -22,7 +22,8 @@ from medvial_training.splits import SPLITS
 
 log = logging.getLogger(__name__)
 
-PREDICTIONS, DONE = "predictions.csv", "done.json"
+PREDICTIONS, BEGUN, DONE = "predictions.csv", "begun.json", "done.json"
+VIDEOS = "videos_of_fold"
 
 TrainOne = Callable[[str, pd.DataFrame, pd.DataFrame, pd.DataFrame, Path], None]
 """Trains one network: takes the fold's name, its train, valid and test videos and the run's folder.
@@ -56,18 +57,21 @@ def run_folds(
         only: Names of the folds to train now, for several machines; all if empty.
 
     Raises:
-        InputError: A finished fold was trained with other options or videos, a fold is unknown,
-            or a network was tested on other videos than its fold's.
+        InputError: A finished fold was trained with other options or videos, an interrupted one
+            with other videos, a fold is unknown, one is done and not to be kept, or a network was
+            tested on other videos than its fold's.
     """
     names = _chosen(folds, only)
-    for name in [] if resume else names:
-        (run / name / DONE).unlink(missing_ok=True)
+    if not resume:
+        _refuse_done(run, names)
     for name in names:
-        noted = {**settings, "videos_of_fold": _fingerprint(folds, name)}
+        videos = {VIDEOS: _fingerprint(folds, name)}
+        noted = {**settings, **videos}
         if (run / name / DONE).is_file():
             compare_settings(run / name / DONE, noted)
             log.info("%s is trained already.", name)
             continue
+        _begin(run / name, videos)
         _train(folds, name, run / name, train_one)
         if is_main():
             keep_settings(run / name / DONE, noted)
@@ -98,6 +102,31 @@ def _chosen(folds: Folds, only: Collection[str]) -> list[str]:
     return [name for name in folds.names if not only or name in only]
 
 
+def _refuse_done(run: Path, names: Collection[str]) -> None:
+    """Nobody loses a finished fold who only forgot --resume."""
+    done = [name for name in names if (run / name / DONE).is_file()]
+    if done:
+        raise InputError(
+            f"Expected a new run folder, got {run} with {', '.join(done)} trained already. Go on "
+            "with --resume, choose another --run, or delete the folder."
+        )
+
+
+def _begin(folder: Path, videos: Mapping[str, str]) -> None:
+    """Note the videos of a fold, or refuse others than those that it was begun with.
+
+    Its last checkpoint may have learned from patients whom the new folds test.
+    """
+    path = folder / BEGUN
+    if path.is_file() and read_json(path) != videos:
+        raise InputError(
+            f"Expected the videos, labels and parts that the training in {folder} was begun with, "
+            "got others: the folds have changed since. Choose another --run, or delete the folder."
+        )
+    if is_main():
+        write_json(path, dict(videos))
+
+
 def _train(folds: Folds, name: str, folder: Path, train_one: TrainOne) -> None:
     train, valid, test = (folds.part(name, split) for split in SPLITS)
     counts = [f"{part['group'].nunique()} ({len(part)})" for part in (train, valid, test)]
@@ -114,7 +143,7 @@ def _predictions(folds: Folds, name: str, path: Path) -> pd.DataFrame:
     """One fold's predictions with the manifest's columns, checked to be of its test videos."""
     if not path.is_file():
         raise InputError(f"Expected the predictions {path}, found none. Train {name} again.")
-    table = pd.read_csv(path, dtype={"video": str})
+    table = pd.read_csv(path, dtype={"video": str}, keep_default_na=False, na_values=[""])
     test = folds.part(name, "test")
     foreign = sorted(set(table["video"]) - set(test["video"]))
     if foreign:

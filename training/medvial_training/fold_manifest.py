@@ -28,6 +28,21 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"Expected a CSV table in {path}, got: {error}.") from None
 
 
+def assert_listed(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a manifest's videos that the table of step 1 does not list: nothing is known of them.
+
+    Raises:
+        InputError: Names one.
+    """
+    strange = set(table["video"]) - set(read_table(path)["video"])
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise InputError(
+            f"Expected folds of the videos in {path}, got {min(strange)}{more}. Name them as they "
+            "are named there."
+        )
+
+
 def completed(table: pd.DataFrame, where: str) -> pd.DataFrame:
     """The same as text, COLUMNS first; a group that is not given is the patient.
 

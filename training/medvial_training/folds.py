@@ -126,17 +126,18 @@ def load_folds(path: Path) -> Folds:
     """Read a manifest, checked.
 
     Also one that has a single column `fold` with the number of the fold that tests a video, from
-    0 or from 1: the validation parts, and `final`, are then made as `make_folds` makes them.
+    0 or from 1. Validation parts are then made as `make_folds` does, and `final` where missing.
     What step 1 wrote of the same videos into videos.csv beside it (patient, group, sha256) is
     checked too, whatever the manifest says.
 
     Raises:
-        InputError: The file is missing or unusable, or two parts of a fold share a video, a
-            patient, a group or a file.
+        InputError: The file is missing or unusable, or two parts of a fold share something.
     """
     table = completed(read_table(path), str(path))
     if not fold_names(table):
         table = _from_numbers(table, path)
+    if FINAL not in table:
+        table[FINAL] = _parts(table, np.arange(len(table)), np.arange(0), 0.2, seed=0)
     names = fold_names(table)
     for name in names:
         table[name] = [part_of(value, name, path) for value in table[name]]
@@ -273,9 +274,8 @@ def _validation(table: pd.DataFrame, parts: int, seed: int) -> NDArray[np.intp]:
 
 def _held_out(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows a given split keeps for the test alone; their groups must all be there."""
-    if "split" not in table:
-        return np.zeros(len(table), dtype=bool)
-    parts = [part_of(value, "split", Path("the table of videos")) for value in table["split"]]
+    given = table.get("split", [""] * len(table))
+    parts = [part_of(value, "split", Path("the table of videos")) for value in given]
     sides = ["test" if part == "test" else "folds" for part in parts]
     _assert_apart(table, sides, {}, "The given split")
     return np.array([side == "test" for side in sides])
@@ -291,10 +291,9 @@ def _from_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         )
     known = known_of(path.parent / KNOWN, table["video"].tolist())
     _assert_apart(table, [f"fold {number}" for number in numbers], known, f"{path}")
-    table, fold_of = table.drop(columns="fold"), np.array([int(number) for number in numbers])
+    table, fold_of = table.drop(columns="fold"), np.array(numbers, dtype=int)
     pool = np.arange(len(table))
     for position, number in enumerate(sorted(set(fold_of.tolist())), start=1):
         test = np.flatnonzero(fold_of == number)
         table[f"{FOLD}{position}"] = _parts(table, pool, test, 0.2, seed=0)
-    table[FINAL] = _parts(table, pool, pool[:0], 0.2, seed=0)
     return table

@@ -34,7 +34,10 @@ POOLED = (
     "cross-validation: every patient rated by a network that never saw them, nor was chosen by them"
 )
 HELD_OUT = "the test part of the final network, which never saw these patients"
-OTHER = "all recordings of data that the model was not trained on"
+OTHER = (
+    "the model itself, on another selection of data than its own; whether it was trained on one of "
+    "these patients was not checked"
+)
 SEEN = "recordings that the model was trained on or chosen by: not a test"
 
 

@@ -19,7 +19,7 @@ from medvial.outputs import read_json, replace_folder, write_json
 from medvial_training.cross_validation import PREDICTIONS, run_folds
 from medvial_training.distributed import is_main
 from medvial_training.fit_args import FitArgs
-from medvial_training.fold_manifest import FINAL
+from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
 from medvial_training.tables import write_csv
@@ -32,7 +32,7 @@ from medvial_training.tasks.gait.leg_agility.learn import (
     weights_name,
 )
 from medvial_training.tasks.gait.leg_agility.ordinal import fit_temperature
-from medvial_training.tasks.gait.leg_agility.recordings import LegSample, Recordings
+from medvial_training.tasks.gait.leg_agility.recordings import VIDEOS, LegSample, Recordings
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
 from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
 
@@ -65,6 +65,7 @@ def train_system(
         resume: Keep what is done, and go on from the last checkpoints.
     """
     folds, recordings = load_folds(data / FOLDS), Recordings.open(data)
+    assert_listed(folds.table, data / VIDEOS)
     settings = {
         "leg_agility": dataclasses.asdict(config),
         "leg_agility_fit": dataclasses.asdict(fit),
@@ -181,7 +182,8 @@ def _about(sample: LegSample, recordings: Recordings, majority: dict[Leg, int | 
 
 def _finish(data: Path, run: Path, config: LegConfig) -> None:
     """The model's part of the folder, with what is learned of all folds' test legs together."""
-    table = pd.read_csv(run / PREDICTIONS)
+    text = dict.fromkeys(("video", "patient", "group", "leg"), str)
+    table = pd.read_csv(run / PREDICTIONS, dtype=text, keep_default_na=False, na_values=[""])
     told = table[table["predicted"].notna()] if len(table) else table
     metrics: dict[str, Any] = {}
     temperature = 1.0
@@ -193,8 +195,6 @@ def _finish(data: Path, run: Path, config: LegConfig) -> None:
         for line in in_words(metrics, phantom):
             log.info("%s", line)
     weights = run / FINAL / weights_name(config)
-    if not weights.is_file():  # only some folds were asked for
-        return
     part = run / f"{MODEL}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()

@@ -27,19 +27,18 @@ from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 from medvial_training.tasks.gait.walking.prepare import FOLDS, PEOPLE
 from medvial_training.tasks.gait.walking.report import Tested, write_section
-from medvial_training.tasks.gait.walking.train import check_prepared, items_of
+from medvial_training.tasks.gait.walking.train import TEXT, check_prepared, items_of
 
 log = logging.getLogger(__name__)
 
 BRIEF = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc", "macro_f1")
-TEXT = dict.fromkeys(("video", "patient", "group", "site", "label", "fold"), str)
 
 NEVER_SEEN = {
     CROSS_VALIDATION: "cross-validation: every patient by a network that was neither trained nor "
     "chosen on them",
     "test": "the test part, which the model was neither trained nor chosen on",
-    "other": "data that the model was not trained on",
 }
+OTHER = "another selection of data than the model's own"
 SEEN = {
     "train": "the very patients that the model was trained on: not a test",
     "valid": "the patients that the model was chosen on: not an independent test",
@@ -194,13 +193,12 @@ def _circumstances(
 ) -> dict[str, Any]:
     """What was tested on what; no path of a machine."""
     source, manifest = read_json(data / SOURCE), folder.manifest
-    never = split in (CROSS_VALIDATION, "test") if same else same is False
-    how = split if same else "other"
+    how = NEVER_SEEN.get(split) or SEEN[split] if same else OTHER
     return {
         "split": split,
-        "tested": NEVER_SEEN[how] if never else SEEN.get(split, "unknown"),
-        "never_seen": never,
-        "overlap_checked": bool(same),
+        "tested": how,
+        # The same videos may have been prepared anew, with other folds.
+        "never_seen": split in NEVER_SEEN if same else None,
         "phantom": bool(source.get("phantom")),
         "data": {name: source.get(name) for name in DATA_FIELDS},
         "model": {
@@ -236,7 +234,9 @@ def _log_result(metrics: dict[str, Any]) -> None:
         if name in scores and scores[name]["value"] is not None
     ]
     phantom = "; PHANTOMS, says nothing about clinical accuracy" if metrics["phantom"] else ""
-    seen = "never seen in training" if metrics["never_seen"] else "NOT a test"
+    seen = {True: "never seen in training", False: "NOT a test"}.get(
+        metrics["never_seen"], "whether seen in training was not checked"
+    )
     log.info(
         "Walking, %d patients, %s: %s (%s%s).",
         *(scores["patients"], seen, ", ".join(told), metrics["tested"], phantom),

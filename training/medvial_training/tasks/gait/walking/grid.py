@@ -15,8 +15,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from medvial.errors import InputError
-from medvial.outputs import read_json, write_bytes, write_json
+from medvial.outputs import read_json, write_bytes
 from medvial.video_classification.config import ClipConfig, NetworkName
+from medvial.video_classification.model import build_model
 from medvial_training.classification_scores import classification_scores
 from medvial_training.cli import run_command
 from medvial_training.clips.augment import ClipAugmentation
@@ -32,9 +33,8 @@ from medvial_training.tasks.gait.walking.choices import (
     WALKING_FIT,
     WalkingTraining,
 )
-from medvial_training.tasks.gait.walking.evaluate import TEXT
 from medvial_training.tasks.gait.walking.grid_figure import grid_figure, write_page
-from medvial_training.tasks.gait.walking.train import train_folds
+from medvial_training.tasks.gait.walking.train import TEXT, train_folds
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,11 @@ def grid(
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells, 1):
         log.info("%d of %d: %s.", number, len(cells), cell.name)
-        rows.append(_row(cell, _run(data, out / cell.name, cell, fit, training, augment)))
-        if is_main():
+        run, refused = out / cell.name, _refused(cell)
+        if not refused:
+            train_folds(data, run, cell.config, fit, training, augment, resume=True, final=False)
+        if is_main():  # the others may be here before it has tested
+            rows.append(_row(cell, refused or _scores(run, cell.config)))
             _write(out, rows, read_json(data / SOURCE))
 
 
@@ -126,28 +129,19 @@ def _cells(
         yield Cell(f"{fusion}_{clip_s[0]:g}s_{clip_frames[0]}", f"{fusion} fusion", config)
 
 
-def _run(
-    data: Path,
-    run: Path,
-    cell: Cell,
-    fit: FitArgs,
-    training: WalkingTraining,
-    augment: ClipAugmentation,
-) -> dict[str, Any] | str:
-    """Scores by patient, or why there are none: a network that such clips are too short for."""
-    refused = run / "refused.json"
-    if refused.is_file():
-        return str(read_json(refused))
+def _refused(cell: Cell) -> str:
+    """Why a cell cannot be: its network needs longer clips or larger pictures; empty if it can."""
     try:
-        train_folds(data, run, cell.config, fit, training, augment, resume=True, final=False)
+        build_model(cell.config)
     except InputError as error:
-        if (run / "fold_1").is_dir() and any((run / "fold_1").iterdir()):
-            raise
-        write_json(refused, str(error))
         log.info("%s", error)
         return str(error)
+    return ""
+
+
+def _scores(run: Path, config: ClipConfig) -> dict[str, Any]:
+    """By patient."""
     table = pd.read_csv(run / PREDICTIONS, dtype=TEXT, keep_default_na=False)
-    config = cell.config
     return classification_scores(table, config.labels, config.positive, bootstrap=Bootstrap())
 
 

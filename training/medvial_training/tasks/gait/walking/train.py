@@ -29,19 +29,20 @@ from medvial_training.clips.store import ClipStore
 from medvial_training.cross_validation import PREDICTIONS, run_folds
 from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs
-from medvial_training.fold_manifest import FINAL
-from medvial_training.folds import load_folds
+from medvial_training.fold_manifest import FINAL, assert_listed
+from medvial_training.folds import Folds, load_folds
 from medvial_training.leaks import name_key
 from medvial_training.metrics import Bootstrap
-from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS
+from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
 from medvial_training.tasks.gait.walking.choices import WalkingTraining
-from medvial_training.tasks.gait.walking.prepare import FOLDS
+from medvial_training.tasks.gait.walking.prepare import FOLDS, VIDEOS
 
 log = logging.getLogger(__name__)
 
 VALID = "valid.csv"
 WEIGHTS = f"{WALKING}.safetensors"
 AS_PREPARED = ("labels", "positive", "fps", "resize")
+TEXT = dict.fromkeys(("video", "patient", "group", "site", "label", "fold"), str)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ def train_system(
     """
     train_folds(data, run, config, fit, training, changes, resume=resume)
     if is_main():
-        _write_model(run, config)
+        _write_model(run, config, phantom=bool(read_json(data / SOURCE).get("phantom")))
 
 
 def train_folds(
@@ -98,6 +99,7 @@ def train_folds(
     """
     check_prepared(data, config)
     folds = load_folds(data / FOLDS)
+    _check_manifest(folds, data, config)
     parameters = {
         "data": str(data),
         "walking": dataclasses.asdict(config),
@@ -109,6 +111,21 @@ def train_folds(
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
     run_folds(folds, run, one, parameters, resume=resume, only=only)
+
+
+def _check_manifest(folds: Folds, data: Path, config: ClipConfig) -> None:
+    """Refuse folds of another hand that name what step 1 does not know.
+
+    Raises:
+        InputError: A video is not prepared, or a label is no class.
+    """
+    assert_listed(folds.table, data / VIDEOS)
+    strange = sorted(set(folds.labels) - set(config.labels))
+    if strange:
+        raise InputError(
+            f"Expected labels of {', '.join(config.labels)} in {data / FOLDS}, got "
+            f"{', '.join(strange[:5])}."
+        )
 
 
 def check_prepared(data: Path, config: ClipConfig) -> None:
@@ -213,7 +230,7 @@ def _save(net: torch.nn.Module, target: Path) -> None:
     part.replace(target)
 
 
-def _write_model(run: Path, config: ClipConfig) -> None:
+def _write_model(run: Path, config: ClipConfig, *, phantom: bool) -> None:
     """The final network's files, with the scores of the cross-validation beside its own."""
     part = run / "model.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -221,17 +238,17 @@ def _write_model(run: Path, config: ClipConfig) -> None:
     shutil.copyfile(run / FINAL / WEIGHTS, part / WEIGHTS)
     shutil.copyfile(run / FINAL / LEARNED, part / LEARNED)
     write_json(part / CONFIG, dataclasses.asdict(config))
-    write_json(part / METRICS, _metrics(run, config))
+    write_json(part / METRICS, _metrics(run, config, phantom=phantom))
     replace_folder(part, run / "model")
 
 
-def _metrics(run: Path, config: ClipConfig) -> dict[str, Any]:
+def _metrics(run: Path, config: ClipConfig, *, phantom: bool) -> dict[str, Any]:
     """Main scores by patient: of the folds' test patients, and of the final validation."""
     files = {"cross_validation": run / PREDICTIONS, "valid": run / FINAL / VALID}
     result = {}
     for name, path in files.items():
         scores = classification_scores(
-            pd.read_csv(path, dtype={"video": str, "patient": str, "label": str}),
+            pd.read_csv(path, dtype=TEXT, keep_default_na=False),
             config.labels,
             config.positive,
             bootstrap=Bootstrap(resamples=500),
@@ -241,7 +258,12 @@ def _metrics(run: Path, config: ClipConfig) -> dict[str, Any]:
             "patients": scores["patients"]
         }
     log.info(
-        "Patients never seen in training, by patient: %s.",
-        ", ".join(f"{k} {v:.3f}" for k, v in result["cross_validation"].items() if v is not None),
+        "Patients never seen in training, by patient: %s%s.",
+        ", ".join(
+            f"{k} {v:.3f}" if isinstance(v, float) else f"{v} {k}"
+            for k, v in result["cross_validation"].items()
+            if v is not None
+        ),
+        "; PHANTOMS, says nothing about clinical accuracy" if phantom else "",
     )
     return result
