@@ -100,6 +100,13 @@ def test_manifest_with_patients_and_splits(tmp_path):
     assert second.path.name == "y.mp4"
 
 
+@pytest.mark.parametrize("name", ["Patient", "patient_id", "PatientID", "Subject_ID"])
+def test_patients_by_other_names_of_their_column(tmp_path, name):
+    some_frames(tmp_path, "ab")
+    table(tmp_path / "l.csv", ("Video", "Label", name), ("a", "ill", "P1"), ("b", "well", "P1"))
+    assert {video.patient for video in open_source(tmp_path, None, None).videos} == {"P1"}
+
+
 @pytest.mark.parametrize("by_split", [False, True])
 def test_folders_by_class(tmp_path, by_split):
     for place, label in enumerate(("sits", "runs")):

@@ -112,6 +112,21 @@ def test_the_patient_by_a_table(classes, tmp_path):
         open_walking(classes, WalkingOptions(patients=table))
 
 
+def test_videos_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    for label in ("ASD", "ASD_not"):
+        touch(tmp_path / label / "walk.mp4")
+    table = write_table(
+        tmp_path / "who" / "patients.csv",
+        ["video", "patient"],
+        [["ASD/walk.mp4", "P1"], ["ASD_not/walk.mp4", "P2"]],
+    )
+    found = seen(tmp_path, patients=table)
+    assert found == {"ASD__walk": ("P1", "ASD"), "ASD_not__walk": ("P2", "ASD_not")}
+    write_table(table, ["video", "patient"], [["walk.mp4", "P1"], ["walk.mp4", "P2"]])
+    with pytest.raises(InputError, match=r"by path, got none for walk\.mp4 and 1 more"):
+        open_walking(tmp_path, WalkingOptions(patients=table))
+
+
 @pytest.mark.parametrize("around", ["", "raw"])
 def test_sides_of_the_source_are_put_together(tmp_path, around):
     base = tmp_path / around

@@ -1,6 +1,7 @@
 """The forms in which videos and their classes come, told apart by what is there."""
 
 import csv
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,9 +19,11 @@ from medvial_training.tasks.video.listing import (
     frame_files,
 )
 
+log = logging.getLogger(__name__)
+
 VIDEO_COLUMNS = ("video", "folder_name", "file", "filename", "path", "youtube_id")
 LABEL_COLUMNS = ("label", "class", "category")
-PATIENT_COLUMNS = ("patient", "subject")
+PATIENT_COLUMNS = ("patient", "patient_id", "patientid", "subject", "subject_id")
 GROUP_COLUMNS = ("group", "youtube_id")
 FORMS = (
     "annotations.json; a CSV file with the columns video and label (or youtube_id, folder_name, "
@@ -70,7 +73,7 @@ def read_table(path: Path, videos: Path | None) -> RawData:
 
     Args:
         path: The file, with a column for the video, one for its class, and if known patient,
-            group and split.
+            group and split; names of columns in either case.
         videos: Folder that its videos are relative to; looked for beside it if None.
 
     Raises:
@@ -79,7 +82,7 @@ def read_table(path: Path, videos: Path | None) -> RawData:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
             reader.fieldnames = columns
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -88,6 +91,10 @@ def read_table(path: Path, videos: Path | None) -> RawData:
     label_column = _column(columns, LABEL_COLUMNS, path)
     patient_column = next((c for c in PATIENT_COLUMNS if c in columns), video_column)
     group_column = next((c for c in GROUP_COLUMNS if c in columns), video_column)
+    log.info(
+        "%s: classes by the column %s, patients by %s, groups by %s.",
+        *(path.name, label_column, patient_column, group_column),
+    )
     places = Places.around(path, videos)
     listed: list[RawVideo] = []
     rejected: list[tuple[str, str]] = []

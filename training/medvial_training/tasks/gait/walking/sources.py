@@ -4,8 +4,9 @@ import csv
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from medvial.errors import InputError
 from medvial.gait.track import Box
@@ -152,11 +153,9 @@ def _patients(
         InputError: Neither is given, or it does not say whose a video is.
     """
     if options.patients is not None:
-        columns, rows = _read_table(options.patients)
-        _need(columns, ("video", "patient"), options.patients)
-        known = {_stem(row["video"]): row["patient"] for row in rows if row["patient"]}
+        known = _listed_patients(options.patients)
         found = {p: known.get(names[p]) or known.get(p.stem) for p, _ in paths}
-        where = f"in {options.patients}"
+        where = f"in {options.patients}, by name or, where names repeat, by path"
     elif options.patient_pattern is not None:
         pattern = _compiled(options.patient_pattern)
         found = {p: _matched(pattern, p.name) for p, _ in paths}
@@ -167,13 +166,24 @@ def _patients(
             "--walking_options.patients FILE.csv (video,patient), or --walking_options."
             "patient_pattern REGEX if file names begin with the patient."
         )
-    unknown = [p.name for p, name in found.items() if not name]
-    if unknown:
+    if unknown := [p.name for p, name in found.items() if not name]:
         raise InputError(
             f"Expected a patient for every video {where}, got none for {unknown[0]}"
             + (f" and {len(unknown) - 1} more." if len(unknown) > 1 else ".")
         )
     return {path: name for path, name in found.items() if name}
+
+
+def _listed_patients(table: Path) -> dict[str, str]:
+    """The patient by a video's name and by its path; no name that stands for several patients."""
+    columns, rows = _read_table(table)
+    _need(columns, ("video", "patient"), table)
+    known: dict[str, set[str]] = {}
+    for row in rows:
+        name, folders = _stem(row["video"]), Path(row["video"]).parts[:-1]
+        for key in (name, "__".join([*folders, name])):
+            known.setdefault(key, set()).add(row["patient"])
+    return {key: min(patients) for key, patients in known.items() if len(patients) == 1}
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -187,9 +197,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _matched(pattern: re.Pattern[str], name: str) -> str | None:
     match = pattern.match(name)
-    if match is None:
-        return None
-    return match[1] if pattern.groups else match[0]
+    return match and match[1 if pattern.groups else 0]
 
 
 def _with_boxes(videos: list[WalkingVideo], table: Path | None) -> list[WalkingVideo]:
@@ -199,17 +207,12 @@ def _with_boxes(videos: list[WalkingVideo], table: Path | None) -> list[WalkingV
     columns, rows = _read_table(table)
     _need(columns, ("video", "x0", "y0", "x1", "y1"), table)
     boxes = {_stem(row["video"]): _box(row, table) for row in rows}
-    strange = sorted(set(boxes) - {video.name for video in videos})
-    if strange:
+    if strange := sorted(set(boxes) - {video.name for video in videos}):
         raise InputError(f"Expected boxes of videos of the source in {table}, got {strange[0]}.")
-    none: tuple[None, None] = (None, None)
-    return [
-        WalkingVideo(v.name, v.path, v.patient, v.label, v.site, *boxes.get(v.name, none))
-        for v in videos
-    ]
+    return [replace(v, **boxes.get(v.name, {})) for v in videos]
 
 
-def _box(row: dict[str, str], table: Path) -> tuple[Box, float | None]:
+def _box(row: dict[str, str], table: Path) -> dict[str, Any]:
     try:
         x0, y0, x1, y1 = (float(row[side]) for side in ("x0", "y0", "x1", "y1"))
         time_s = float(row["time_s"]) if row.get("time_s") else None
@@ -222,7 +225,7 @@ def _box(row: dict[str, str], table: Path) -> tuple[Box, float | None]:
             f"Expected x0 < x1 and y0 < y1 for the box of {row['video']} in {table}, got "
             f"{x0:g} {y0:g} {x1:g} {y1:g}."
         )
-    return (x0, y0, x1, y1), time_s
+    return {"box": (x0, y0, x1, y1), "box_time_s": time_s}
 
 
 def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -243,8 +246,7 @@ def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _need(columns: Sequence[str], wanted: Sequence[str], path: Path) -> None:
-    missing = [name for name in wanted if name not in columns]
-    if missing:
+    if not set(wanted) <= set(columns):
         raise InputError(
             f"Expected the columns {', '.join(wanted)} in {path}, got {', '.join(columns)}."
         )
@@ -291,8 +293,7 @@ def _repeated(names: Iterable[str]) -> set[str]:
 
 
 def _unlike(names: Iterable[str]) -> None:
-    repeated = _repeated(names)
-    if repeated:
+    if repeated := _repeated(names):
         raise InputError(
             f"Expected another file name for every video in {LABELS}, got {min(repeated)} twice."
         )
