@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
+from films import everything, run, write_images
 
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import Predictor
@@ -86,11 +88,17 @@ def test_every_loss_trains(kind, stack, tmp_path):
     assert np.isfinite(points.points).all()
 
 
-def test_repeats_are_kept_only_where_asked_for(stack, tmp_path):
-    for keep in ("false", "true"):
-        data = tmp_path / keep
-        step("prepare", "--source", stack, "--out", data, *TINY, "--keep_repeats", keep)
-        assert read_json(data / "source.json")["repeats_kept"] is (keep == "true")
+def test_repeats_are_kept_only_where_asked_for(tmp_path):
+    splits = ["test", "train", "train", "train", "train", "train"]
+    raw = write_images(tmp_path / "raw", split=splits)
+    shutil.copy(raw / "images" / "a.png", raw / "images" / "b.png")  # the test repeats b
+    for keep, trained in ((False, 3), (True, 4)):
+        out = tmp_path / str(keep)
+        frames = run(raw, out, keep_repeats=keep)
+        assert len(frames["train"]) == trained
+        assert ("b" in everything(frames).index) is keep
+        assert read_json(out / "source.json")["repeats_kept"] is keep
+        assert (out / "kept_repeats.csv").is_file() is keep
 
 
 def metrics_of(mre, **more):

@@ -23,6 +23,7 @@ from medvial_training.tasks.cldetection.sources import RawData, RawFilm, open_so
 log = logging.getLogger(__name__)
 
 CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
+KEPT_REPEATS = "kept_repeats.csv"
 REPEATS_KEPT = (
     "the test may repeat training films, so its scores are too good; compare them with results "
     "that were published that way, and with nothing else"
@@ -175,7 +176,7 @@ def _finish(
         log.warning("Left out %s: %s", image_id, reason)
     if not films:
         raise InputError(f"Expected films in {raw.labels}, but not one of them can be used.")
-    pairs = _write_duplicates(out, films, store, workers)
+    pairs = _write_duplicates(out, films, store, workers, keep=about["repeats_kept"])
     joined = [] if about["repeats_kept"] else pairs
     groups = group_samples([film.patient for film in films], joined)
     splits = assign_splits(groups, [film.truth.split for film in films], fractions, seed)
@@ -201,14 +202,21 @@ def _finish(
 
 
 def _write_duplicates(
-    out: Path, films: Sequence[RawFilm], store: FilmStore, workers: int | None
+    out: Path, films: Sequence[RawFilm], store: FilmStore, workers: int | None, *, keep: bool
 ) -> list[tuple[int, int]]:
+    """Find pairs of the same picture; in near_duplicates.csv every loader keeps them together.
+
+    Where they are to stay apart (`keep`), that table is empty and they are in kept_repeats.csv.
+    """
     from medvial_training.near_duplicates import find_near_duplicates
 
     images = (store.read(film.image_id) for film in films)
     pairs = find_near_duplicates(images, workers=workers)
     rows = [[films[p.first].image_id, films[p.second].image_id, p.distance] for p in pairs]
-    _write_csv(out / DUPLICATES, ["image_a", "image_b", "distance"], rows)
+    columns = ["image_a", "image_b", "distance"]
+    _write_csv(out / DUPLICATES, columns, [] if keep else rows)
+    if keep:
+        _write_csv(out / KEPT_REPEATS, columns, rows)
     return [(pair.first, pair.second) for pair in pairs]
 
 
