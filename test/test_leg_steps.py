@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +287,21 @@ def test_the_model_itself_rates_a_part_or_other_data(data, run, source, tmp_path
     assert "was not checked" in test(other, "all", None)["tested"]  # here they are the same people
     with pytest.raises(InputError, match="--split all"):
         test(other, "cross_validation")
+
+
+@pytest.mark.slow
+def test_two_processes_leave_what_one_leaves(data, run, tmp_path):
+    step = Path(__file__).parents[1] / "training" / "step3_test_and_visualize.py"
+    given = [f"--data={data.parent}", f"--model={run / 'model'}", "--split=valid", "--pictures=0"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    for name, launcher in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *launcher, str(step), "gait", *given, f"--out={tmp_path / name}"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert result.returncode == 0, result.stderr[-3000:]
+        assert result.stdout.count("Report: ") == 1
+    one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
+    assert one == two
+    assert one["leg_agility"]["scores"]["both"]["predicted"]["ratings"] > 2
 
 
 def test_scores_of_a_table_with_a_known_answer():

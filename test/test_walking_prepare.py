@@ -220,6 +220,6 @@ def test_a_walk_to_the_left_is_mirrored(tmp_path):
 
 def test_options_have_documented_defaults():
     assert WalkingOptions() == WalkingOptions(None, None, None, True)
-    for bad in ({"k": 1}, {"valid_share": 0.0}, {"valid_share": 1.0}):
+    for bad in ({"k": 1}, {"valid_share": 0.0}, {"valid_share": 0.6}):
         with pytest.raises(InputError, match=r"folds\."):
             FoldOptions(**bad)

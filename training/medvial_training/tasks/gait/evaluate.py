@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from medvial.errors import InputError
 from medvial.gait.config import TASK, Config
 from medvial.models import ModelFolder
 from medvial.outputs import write_json
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import git_revision
 from medvial_training.report import write_report
+from medvial_training.shares import join_shares
 from medvial_training.tasks.gait.systems import Which, default_split, prepared
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def evaluate(
         progress: Show progress bars.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds; nothing in processes beside the main one.
 
     Raises:
         InputError: The data or the model is unusable, or they do not fit each other.
@@ -73,7 +75,7 @@ def evaluate(
         beside = model.parent / name
         run = beside if beside.is_dir() else None
         own = importlib.import_module(f"{__package__}.{name}.evaluate")
-        metrics[name], section = own.evaluate_system(
+        found = own.evaluate_system(
             data / name,
             model,
             run,
@@ -83,7 +85,13 @@ def evaluate(
             bootstrap=bootstrap,
             progress=progress,
         )
-        sections.append(section)
+        if found is not None:
+            metrics[name], section = found
+            sections.append(section)
+    if join_shares().rank:  # the main process goes on alone
+        return {}
+    if not metrics:
+        raise InputError(f"Expected data in {data} of a system that {model} has, got others.")
     result = _page(out, metrics, sections, f"{100 * level:g} %")
     write_json(out / "metrics.json", result)  # last: its presence says that all is there
     log.info("Report: %s", out / "report.html")

@@ -9,9 +9,10 @@ A system is a package here, `walking` or `leg_agility`, with
   RUN/final, the pooled RUN/predictions.csv, and RUN/model with SYSTEM.safetensors (or SYSTEM.onnx),
   config.json, learned.json and metrics.json;
 - `evaluate.evaluate_system(data, model, run, out, *, split, pictures, bootstrap, progress)`: step
-  3, gives metrics and a section of the report in HTML; `run` is the system's folder of the run
-  that made the model, None where that is not known; `split` is cross_validation (the pooled
-  predictions), or the part to test the model itself on: train, valid, test, all.
+  3, gives metrics and a section of the report in HTML, None in processes beside the main one; `run`
+  is the system's folder of the run that made the model, None where that is not known; `split` is
+  cross_validation (the pooled predictions), or the part to test the model itself on: train, valid,
+  test, all.
 """
 
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ class FoldOptions:
         """
         if self.k < 2:
             raise InputError(f"Expected folds.k of at least 2, got {self.k}.")
-        if not 0 < self.valid_share < 1:
-            raise InputError(f"Expected folds.valid_share between 0 and 1, got {self.valid_share}.")
+        if not 0 < self.valid_share <= 0.5:
+            raise InputError(
+                f"Expected folds.valid_share above 0 and at most 0.5, got {self.valid_share}."
+            )
 
 
 def chosen(which: Which) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
-from tqdm import tqdm
 
 from medvial.errors import InputError
 from medvial.gait.config import TASK, Config
@@ -21,6 +20,7 @@ from medvial_training.fold_manifest import FINAL
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS
+from medvial_training.shares import join_shares
 from medvial_training.tasks.gait.leg_agility.recordings import Recordings
 from medvial_training.tasks.gait.leg_agility.report import Tested, write_section
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
@@ -51,7 +51,7 @@ def evaluate_system(
     pictures: int,
     bootstrap: Bootstrap,
     progress: bool,
-) -> tuple[dict[str, Any], Markup]:
+) -> tuple[dict[str, Any], Markup] | None:
     """Score the ratings, and show what they rest on.
 
     Writes predictions.csv, kinematics.csv, figures/ and recordings/ into OUT.
@@ -69,7 +69,7 @@ def evaluate_system(
         progress: Show progress bars.
 
     Returns:
-        Metrics, JSON-ready, and the section of the report.
+        Metrics, JSON-ready, and the section of the report; None in processes beside the main one.
 
     Raises:
         InputError: There is nothing of that split, or the model has no such system.
@@ -80,11 +80,14 @@ def evaluate_system(
         raise InputError(f"Expected a model of leg agility in {model}, got one of walking alone.")
     recordings = Recordings.open(data)
     same = same_folds(folder, data, NAME)
+    table: pd.DataFrame | None
     if split == CROSS_VALIDATION:
         table, how = _pooled(run, data, same), POOLED
     else:
         table = rate_recordings(folder, config, recordings, _videos(data, split), progress)
         how = {None: OTHER, False: OTHER}.get(same, HELD_OUT if split == "test" else SEEN)
+    if table is None or join_shares().rank:  # the main process goes on alone
+        return None
     phantom = bool(read_json(data / SOURCE).get("phantom"))
     metrics = _circumstances(data, folder, config, split, how) | {
         "phantom": phantom,
@@ -105,8 +108,10 @@ def rate_recordings(
     recordings: Recordings,
     videos: pd.Series,
     progress: bool = False,
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """Rate recordings as the container does; a row a leg that a clinician scored.
+
+    Each process rates a share; the main one has the result, the others None.
 
     Args:
         folder: The verified model folder.
@@ -120,11 +125,13 @@ def rate_recordings(
     legs = recordings.legs[recordings.legs["score"] != ""].set_index(["video", "leg"])
     majority = majority_of(recordings.samples(videos))
     known = recordings.table.set_index("video")
-    rows = []
-    for video in tqdm(videos, desc="Rating", unit="recording", disable=None if progress else True):
+
+    def work(video: str) -> list[dict[str, Any]]:
         ratings = rate(*recordings.clip(video), network, config, learned)
+        rows = []
         for leg in (leg for leg in LEGS if (video, leg) in legs.index):
-            row, rating = legs.loc[(video, leg)], ratings[leg]
+            row: Any = legs.loc[(video, leg)]
+            rating = ratings[leg]
             rows.append(
                 {"video": video, "patient": row["patient"], "group": known["group"][video]}
                 | {"leg": leg, "score": int(row["score"]), "majority": majority[leg]}
@@ -132,6 +139,14 @@ def rate_recordings(
                 | {"predicted": rating.score, "expected": rating.expected}
                 | {f"p_{level}": p for level, p in (rating.probabilities or {}).items()}
             )
+        return rows
+
+    found = join_shares().map(
+        work, videos.tolist(), description="Rating", unit="recording", progress=progress
+    )
+    if found is None:
+        return None
+    rows = [row for of_video in found for row in of_video]
     numbers = ["score", "majority", "criteria", "predicted", "expected"]
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "float64"))
 

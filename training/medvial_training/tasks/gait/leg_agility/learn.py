@@ -71,6 +71,8 @@ def learn(
         if not legs and (config.kind != "kinematic" or legs is train):
             raise InputError(f"Expected scored legs to {name}, got none.")
     run.mkdir(parents=True, exist_ok=True)
+    if config.kind == "kinematic" and not is_main():  # one process grows and writes the forest
+        return target
     if config.kind == "kinematic":
         copies = range(inputs.changes.variants + 1)
         values = np.concatenate([inputs.stack(train, variant) for variant in copies])

@@ -16,13 +16,15 @@ from medvial.video_classification.config import ClipConfig
 from medvial.video_classification.learned import Learned
 from medvial.video_classification.model import build_model
 from medvial_training.classification_scores import classification_scores
-from medvial_training.clips.predictions import predict, predictions_table
+from medvial_training.clips.dataset import Item
+from medvial_training.clips.predictions import Prediction, predict, predictions_table
 from medvial_training.clips.store import ClipStore
 from medvial_training.cross_validation import PREDICTIONS
 from medvial_training.fold_manifest import FINAL
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS
+from medvial_training.shares import join_shares
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 from medvial_training.tasks.gait.walking.prepare import FOLDS, PEOPLE
@@ -56,7 +58,7 @@ def evaluate_system(
     pictures: int,
     bootstrap: Bootstrap,
     progress: bool,
-) -> tuple[dict[str, Any], Markup]:
+) -> tuple[dict[str, Any], Markup] | None:
     """Score the predictions by patient, and show what they rest on.
 
     Writes per_video.csv, per_patient.csv, figures/ and looks/ into OUT.
@@ -74,7 +76,7 @@ def evaluate_system(
         progress: Show progress bars.
 
     Returns:
-        Metrics, JSON-ready, and the section of the report.
+        Metrics, JSON-ready, and the section of the report; None in processes beside the main one.
 
     Raises:
         InputError: There is nothing of that split, or the model has no such system.
@@ -84,10 +86,12 @@ def evaluate_system(
     if config is None:
         raise InputError(f"Expected a model of walking in {model}, got one of leg agility alone.")
     same = same_folds(folder, data, WALKING)
-    if split == CROSS_VALIDATION:
-        table = _pooled(run, same, data)
-    else:
-        table = _classified(folder, config, data, split, progress)
+    pooled = split == CROSS_VALIDATION
+    table = (
+        _pooled(run, same, data) if pooled else _classified(folder, config, data, split, progress)
+    )
+    if table is None or join_shares().rank:  # the main process goes on alone
+        return None
     metrics = _scores(table, config, bootstrap) | {
         "quality": _quality(table, config, data, bootstrap)
     }
@@ -118,8 +122,11 @@ def _pooled(run: Path | None, same: bool | None, data: Path) -> pd.DataFrame:
 
 def _classified(
     folder: ModelFolder, config: ClipConfig, data: Path, split: str, progress: bool
-) -> pd.DataFrame:
-    """What the model itself says of the videos of a part, by the container's code."""
+) -> pd.DataFrame | None:
+    """What the model itself says of the videos of a part, by the container's code.
+
+    Each process classifies a share; the main one has the result, the others None.
+    """
     check_prepared(data, config)
     folds = load_folds(data / FOLDS)
     part = folds.table if split == "all" else folds.part(FINAL, split)
@@ -131,11 +138,18 @@ def _classified(
     part = part[part["label"].isin(config.labels)].reset_index(drop=True)
     learned = read_learned(folder)
     network = load_network(folder, lambda: build_model(config), WALKING)
-    said = predict(
-        ClipStore(data), items_of(part, config), network, config, learned.temperature,
-        progress=progress,
-    )  # fmt: skip
-    table = predictions_table(list(said), config, learned)
+    store = ClipStore(data)
+
+    def work(item: Item) -> Prediction:
+        return next(predict(store, [item], network, config, learned.temperature))
+
+    items = items_of(part, config)
+    said = join_shares().map(
+        work, items, description="Classifying", unit="video", progress=progress
+    )
+    if said is None:
+        return None
+    table = predictions_table(said, config, learned)
     return table.assign(group=part["group"], site=part["site"], fold="model")
 
 
