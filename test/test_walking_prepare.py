@@ -218,6 +218,16 @@ def test_a_walk_to_the_left_is_mirrored(tmp_path):
     assert (difference.max(axis=2) > 60).mean() < 0.1  # a pixel off at the bar's edges
 
 
+def test_a_copy_in_which_the_patient_stands_for_a_while_is_found():
+    film = walk(3, True)
+    frames = np.concatenate([film, np.repeat(film[-1:], 45, axis=0)])
+    times_s = np.arange(len(frames)) / FPS
+    pairs = find_near_duplicate_videos([(frames, times_s), (frames.copy(), times_s)])
+    assert [(pair.first, pair.second, pair.distance) for pair in pairs] == [(0, 1, 0.0)]
+    nobody = np.repeat(film[:1], 75, axis=0)
+    assert not find_near_duplicate_videos([(nobody, times_s), (nobody.copy(), times_s)])
+
+
 def test_options_have_documented_defaults():
     assert WalkingOptions() == WalkingOptions(None, None, None, True)
     for bad in ({"k": 1}, {"valid_share": 0.0}, {"valid_share": 0.6}):

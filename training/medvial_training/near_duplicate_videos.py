@@ -17,7 +17,8 @@ SAMPLES_HZ = 10.0
 _STEP_S = 0.3  # a sample is what has changed since so long before
 _SIDE = 12  # pixels of a picture that is compared
 _MOST_SAMPLES = 100  # of a video: 10 s from its beginning
-_LEAST_COMMON = 8  # samples that two videos must share: a second of film
+_LEAST_COMMON = 8  # samples with movement that two videos must share: a second of film
+_STILL = 3.0  # length of a change that is noise: a quarter of a grey level in each pixel
 _MOST_PRODUCTS = 50_000_000  # that are held at a time: 200 MB
 
 SAME_VIDEO = 0.125
@@ -47,7 +48,8 @@ def find_near_duplicate_videos(
     """Find the pairs of videos that show the same moments.
 
     Each video is sampled ten times a second at 12 x 12 pixels; a sample is the change over 0.3 s,
-    brought to length 1. Pairs are compared at every shift in time that leaves a second in common.
+    brought to length 1. Pairs are compared at every shift in time that leaves a second of movement
+    in common; where nothing moves in either video there is nothing to compare.
 
     Args:
         videos: Frames (T, H, W, 3) RGB and times (T,) in seconds; read once, one by one.
@@ -82,7 +84,8 @@ def _movement(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Image:
     change = small[_nearest(times_s, moments + _STEP_S)] - small[_nearest(times_s, moments)]
     change -= change.mean(axis=1, keepdims=True)
     length = np.linalg.norm(change, axis=1, keepdims=True)
-    return (change / np.maximum(length, 1e-3)).astype(np.float32)
+    still = length < _STILL
+    return np.where(still, 0, change / np.where(still, 1, length)).astype(np.float32)
 
 
 def _nearest(times_s: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -100,15 +103,29 @@ def _best_correlations(block: Sequence[Image], videos: Sequence[Image]) -> Image
     counts_a = np.array([len(v) for v in block])
     counts_b = np.array([len(v) for v in videos])
     products = np.einsum("asp,btp->stab", rows, columns, optimize=True)
+    still_a, still_b = _still(rows, counts_a), _still(columns, counts_b)
     best = np.full((len(block), len(videos)), -1.0, np.float32)
     for shift in range(_LEAST_COMMON - products.shape[0], products.shape[1] - _LEAST_COMMON + 1):
         total = np.trace(products, offset=shift, axis1=0, axis2=1)
         first = max(0, -shift)
         ends = np.minimum(counts_a[:, None], counts_b[None] - shift)
-        common = ends - first
+        common = ends - first - _pairs_at(still_a, still_b, shift)
         mean = np.where(common >= _LEAST_COMMON, total / np.maximum(common, 1), -1.0)
         np.maximum(best, mean, out=best)
     return best
+
+
+def _still(videos: Image, counts: NDArray[np.intp]) -> Image:
+    """(N, S) 1 for the samples of each video, not those behind its end, in which nothing moves."""
+    inside = np.arange(videos.shape[1]) < counts[:, None]
+    return (inside & ~videos.any(axis=2)).astype(np.float32)
+
+
+def _pairs_at(first: Image, second: Image, shift: int) -> Image:
+    """(B, N) in how many samples both are 1 when the second is shifted."""
+    start = max(0, -shift)
+    size = max(0, min(first.shape[1] - start, second.shape[1] - start - shift))
+    return first[:, start : start + size] @ second[:, start + shift : start + shift + size].T
 
 
 def _padded(videos: Sequence[Image]) -> Image:
