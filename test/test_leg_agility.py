@@ -131,6 +131,23 @@ def test_interruptions_and_arrests(pauses, interruptions, arrests, level):
 
 
 @pytest.mark.parametrize(
+    ("pauses", "words"),
+    [
+        ({}, "no interruption of at least 0.2 s"),
+        ({4: 1.5}, "1 interruption of at least 0.2 s, 1.5 s long; 1 arrest of at least 1 s"),
+        (
+            {2: 1.5, 4: 0.5, 6: 1.2},
+            "3 interruptions of at least 0.2 s, the longest 1.5 s; 2 arrests of at least 1 s",
+        ),
+    ],
+)
+def test_what_is_found_reads_well(pauses, words):
+    interruptions, slowing, *_ = left(taps([0.4] * 10, 0.5, pauses)).readings
+    assert interruptions.found == words
+    assert "taps per second between interruptions: no slowing (limits" in slowing.found
+
+
+@pytest.mark.parametrize(
     ("onset", "loss", "level"),
     [(10, 0, 0), (8, 0.4, 1), (7, 0.4, 1), (4, 0.5, 2), (3, 0.5, 2), (1, 0.6, 3), (2, 0.7, 3)],
 )

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from medvial.gait.leg_agility.kinematics import Movement, measure
 from medvial.gait.leg_agility.options import Options
 
-_DEGREES = ("none", "slight", "mild", "moderate")
+_DEGREES = ("no", "slight", "mild", "moderate")
 _FEW = 2
 _SEVERAL = 5
 
@@ -82,12 +82,17 @@ def _interruptions(values: dict[str, float | None], options: Options) -> Reading
     count, arrests, longest = (values[n] for n in ("interruptions", "arrests", "longest_pause"))
     if count is None or arrests is None or longest is None:
         return Reading("interruptions", None, "fewer than two taps")
-    found = f"{count:.0f} interruptions of at least {options.pause_s:g} s"
+    found = f"{_counted(count, 'interruption')} of at least {options.pause_s:g} s"
     if count:
-        found += f", the longest {longest:.1f} s"
+        found += f", the longest {longest:.1f} s" if count > 1 else f", {longest:.1f} s long"
     if arrests:
-        found += f"; {arrests:.0f} of them arrests of at least {options.arrest_s:g} s"
+        found += f"; {_counted(arrests, 'arrest')} of at least {options.arrest_s:g} s"
     return Reading("interruptions", interruption_level(int(count), int(arrests)), found)
+
+
+def _counted(number: float, name: str) -> str:
+    """As text: no arrest, 1 arrest, 2 arrests."""
+    return f"{number:.0f} {name}s" if number > 1 else f"{'1' if number else 'no'} {name}"
 
 
 def _slowing(values: dict[str, float | None], options: Options) -> Reading:
