@@ -132,6 +132,13 @@ def test_the_best_epoch_is_chosen_by_what_the_videos_can_tell():
         ClipTraining(label_smoothing=2)
 
 
+def test_fixed_layers_without_weights_are_warned_of(store, tmp_path, caplog):
+    fit(store, tmp_path / "all", training=ClipTraining(fix_layer="all"))
+    assert "fix_layer" not in caplog.text
+    fit(store, tmp_path / "head", training=ClipTraining(fix_layer="head"))
+    assert "fix_layer head keeps parts of the network as they start, and without" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("fix_layer", "trained"),
     [

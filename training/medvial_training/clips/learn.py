@@ -72,6 +72,7 @@ def train_clips(
     module = ClipModule(config, fit, changes, training, train_items, valid_items)
     if training.weights is not None and not resume:
         start_clips_from(module.net, training.weights, config)
+    _warn_of_frozen_chance(training)
     if fit.mlflow and training.pictures:
         module.pictures = [ClipPictures(valid, training.pictures)]
     log.info(
@@ -95,3 +96,12 @@ def train_clips(
     )
     module.load_state_dict(torch.load(best, map_location="cpu", weights_only=False)["state_dict"])
     return module.net.cpu().eval()
+
+
+def _warn_of_frozen_chance(training: ClipTraining) -> None:
+    if training.weights is None and training.fix_layer not in ("none", "all"):
+        log.warning(
+            "fix_layer %s keeps parts of the network as they start, and without weights they start "
+            "at random: give weights, or train the whole network.",
+            training.fix_layer,
+        )
