@@ -49,7 +49,9 @@ def find_near_duplicate_videos(
 
     Each video is sampled ten times a second at 12 x 12 pixels; a sample is the change over 0.3 s,
     brought to length 1. Pairs are compared at every shift in time that leaves a second of movement
-    in common; where nothing moves in either video there is nothing to compare.
+    in common; where nothing moves in either video there is nothing to compare. Only the first ten
+    seconds of each video are looked at: two parts of one longer film are a pair only if they
+    overlap there. Such parts have to share a patient or a group to stay on one side.
 
     Args:
         videos: Frames (T, H, W, 3) RGB and times (T,) in seconds; read once, one by one.
