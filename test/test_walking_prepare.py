@@ -83,6 +83,19 @@ def test_other_folds_need_no_reading(raw, tmp_path, monkeypatch):
     assert load_folds(out / "folds.csv").tested == ("fold_1", "fold_2", "fold_3")
 
 
+def test_too_few_patients_are_refused_before_anything_is_read(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(read_video, "follow", None)
+    with pytest.raises(InputError, match=r"at least 9 patients for 8 folds .* got 8"):
+        run(raw, tmp_path / "out", folds=FoldOptions(k=8))
+    source = tmp_path / "raw"
+    shutil.copytree(raw, source)
+    rows = [list(row.values())[:3] for row in read_rows(raw / "labels.csv")]
+    write_labels(source, [[*row, ""] for row in rows])
+    with pytest.raises(InputError, match="every video's site, and two sites at least"):
+        run(source, tmp_path / "out", folds=FoldOptions(by="site"))
+    assert not (tmp_path / "out" / "walking").exists()
+
+
 def test_one_site_left_out_at_a_time(raw, tmp_path):
     out = run(raw, tmp_path / "out", folds=FoldOptions(by="site"))
     folds = load_folds(out / "folds.csv")

@@ -127,6 +127,26 @@ def test_videos_of_one_name_are_told_apart_by_their_paths(tmp_path):
         open_walking(tmp_path, WalkingOptions(patients=table))
 
 
+def test_a_folder_a_patient_with_files_of_one_name(tmp_path):
+    for patient in ("P01", "P02"):
+        touch(tmp_path / patient / "walk.mp4")
+    touch(tmp_path / "P02" / "back.mp4")
+    rows = [["P01/walk.mp4", "1", "ASD"], ["P02/walk.mp4", "2", "DHS"], ["back.mp4", "2", "DHS"]]
+    write_table(tmp_path / "labels.csv", ["video", "patient", "label"], rows)
+    columns = ["video", "x0", "y0", "x1", "y1"]
+    boxes = write_table(tmp_path / "boxes.csv", columns, [["P02/walk.mp4", 1, 2, 3, 4]])
+    found = open_walking(tmp_path, WalkingOptions(patient_boxes=boxes)).videos
+    assert [v.name for v in found] == ["P01__walk", "P02__walk", "back"]
+    assert [v.path.parent.name for v in found] == ["P01", "P02", "P02"]
+    assert [v.box for v in found] == [None, (1, 2, 3, 4), None]
+    write_table(boxes, columns, [["walk.mp4", 1, 2, 3, 4]])  # whose?
+    with pytest.raises(InputError, match=r"boxes of videos of the source .* got walk"):
+        open_walking(tmp_path, WalkingOptions(patient_boxes=boxes))
+    write_table(tmp_path / "labels.csv", ["video", "patient", "label"], [*rows, rows[0]])
+    with pytest.raises(InputError, match="got P01__walk twice"):
+        open_walking(tmp_path, WalkingOptions())
+
+
 @pytest.mark.parametrize("around", ["", "raw"])
 def test_sides_of_the_source_are_put_together(tmp_path, around):
     base = tmp_path / around

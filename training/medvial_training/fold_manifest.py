@@ -1,12 +1,14 @@
 """The table of a cross-validation manifest: read, completed, and what its columns say."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from medvial.errors import InputError
+from medvial_training.leaks import name_key
 from medvial_training.splits import SYNONYMS
 
 FINAL, FOLD = "final", "fold_"
@@ -89,3 +91,49 @@ def part_of(value: Any, name: str, path: Path) -> str:
             f"{path}: expected train, valid, test or nothing in the column {name}, got {value!r}."
         )
     return SYNONYMS.get(key, "")
+
+
+def assert_enough(
+    patients: Sequence[str], sites: Sequence[str], k: int, by: Literal["patient", "site"]
+) -> None:
+    """Refuse a list of videos that cannot make folds whatever is in them, before they are read.
+
+    Args:
+        patients: Of each video.
+        sites: Of each video; empty where not known.
+        k: Number of folds.
+        by: What is left out together.
+
+    Raises:
+        InputError: There are too few patients, or sites.
+    """
+    if by == "site":
+        assert_sites(sorted(set(sites)))
+    else:
+        assert_enough_patients(len(set(map(name_key, patients))), k)
+
+
+def assert_enough_patients(count: int, k: int) -> None:
+    """Refuse fewer patients than folds and a validation part need.
+
+    Raises:
+        InputError: There are too few.
+    """
+    if count < k + 1:
+        raise InputError(
+            f"Expected at least {k + 1} patients for {k} folds with a validation part, got "
+            f"{count}. Ask for fewer folds, or give more data."
+        )
+
+
+def assert_sites(names: Sequence[str]) -> None:
+    """Refuse sites of which none can be left out.
+
+    Raises:
+        InputError: There is one, or a video without.
+    """
+    if len(names) < 2 or "" in names:
+        raise InputError(
+            f"Expected every video's site, and two sites at least, to leave one out; got "
+            f"{', '.join(map(repr, names))}. Fill the column site, or fold by patient."
+        )

@@ -30,6 +30,8 @@ from medvial_training.classification_figures import fold_figure
 from medvial_training.fold_manifest import (
     FINAL,
     FOLD,
+    assert_enough_patients,
+    assert_sites,
     completed,
     fold_names,
     part_of,
@@ -208,12 +210,7 @@ def _patient_tests(
     table: pd.DataFrame, pool: NDArray[np.intp], k: int, seed: int
 ) -> list[NDArray[np.intp]]:
     """The rows that each fold tests."""
-    groups = table["group"].iloc[pool].nunique()
-    if groups < k + 1:
-        raise InputError(
-            f"Expected at least {k + 1} patients for {k} folds with a validation part, got "
-            f"{groups}. Ask for fewer folds, or give more data."
-        )
+    assert_enough_patients(table["group"].iloc[pool].nunique(), k)
     return [pool[test] for test in _stratified(table.iloc[pool], k, seed)]
 
 
@@ -221,11 +218,7 @@ def _site_tests(table: pd.DataFrame, pool: NDArray[np.intp]) -> list[NDArray[np.
     """The rows of each site."""
     sites = table["site"].iloc[pool]
     names = sorted(sites.unique())
-    if len(names) < 2 or "" in names:
-        raise InputError(
-            f"Expected every video's site, and two sites at least, to leave one out; got "
-            f"{', '.join(map(repr, names))}. Fill the column site, or fold by patient."
-        )
+    assert_sites(names)
     return [pool[(sites == name).to_numpy()] for name in names]
 
 

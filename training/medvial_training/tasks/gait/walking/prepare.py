@@ -67,6 +67,7 @@ def prepare_system(
     """
     raw = open_walking(source, options)
     config, listed, unwanted = _with_labels(config, raw.videos)
+    _check_count(listed, folds)
     store = _store(out, config)
     sheets = out / SHEETS if options.sheets else None
     sources = [walking_source(v, walking_crop(config), sheets) for v in listed]
@@ -119,6 +120,14 @@ def _with_labels(
             f"Say so with --walking.positive {labels[0]}."
         )
     return dataclasses.replace(config, labels=labels, positive=positive), used, unwanted
+
+
+def _check_count(videos: Sequence[WalkingVideo], folds: FoldOptions) -> None:
+    """Reading takes hours: what the list alone rules out is refused before it."""
+    from medvial_training.fold_manifest import assert_enough
+
+    patients, sites = [video.patient for video in videos], [video.site for video in videos]
+    assert_enough(patients, sites, folds.k, folds.by)
 
 
 def _fingerprint(

@@ -1,6 +1,5 @@
 """Walking videos and what is known of them: a table, or a folder a class."""
 
-import csv
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,13 @@ from typing import Any
 from medvial.errors import InputError
 from medvial.gait.track import Box
 from medvial.video import CINE_SUFFIXES
+from medvial_training.tasks.gait.walking.listing import (
+    by_path,
+    need,
+    need_values,
+    read_table,
+    stem,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +72,7 @@ class WalkingVideos:
 def holds(source: Path) -> bool:
     """Whether a folder holds walking videos: a table with labels, or a folder a class."""
     if (source / LABELS).is_file():
-        return {"video", "patient", "label"} <= set(_read_table(source / LABELS)[0])
+        return {"video", "patient", "label"} <= set(read_table(source / LABELS)[0])
     return bool(_class_folders(source))
 
 
@@ -88,21 +94,22 @@ def open_walking(source: Path, options: WalkingOptions) -> WalkingVideos:
 
 
 def _by_table(source: Path) -> WalkingVideos:
-    columns, rows = _read_table(source / LABELS)
-    _need(columns, ("video", "patient", "label"), source / LABELS)
+    columns, rows = read_table(source / LABELS)
+    need(columns, ("video", "patient", "label"), source / LABELS)
     files = _files_below(source)
-    videos, rejected = [], []
+    used, rejected = [], []
     for number, row in enumerate(rows, 2):
-        _need_values(row, ("video", "patient", "label"), source / LABELS, number)
+        need_values(row, ("video", "patient", "label"), source / LABELS, number)
         path = _find(row["video"], source, files)
         if path is None:
             rejected.append((row["video"], "listed, but there is no such file"))
             continue
-        videos.append(
-            WalkingVideo(
-                _stem(row["video"]), path, row["patient"], row["label"], row.get("site", "")
-            )
-        )
+        used.append((path, row))
+    names = _names([path for path, _ in used], source)
+    videos = [
+        WalkingVideo(names[path], path, row["patient"], row["label"], row.get("site", ""))
+        for path, row in used
+    ]
     _unlike(video.name for video in videos)
     return WalkingVideos(videos, rejected)
 
@@ -117,16 +124,19 @@ def _by_folder(source: Path, options: WalkingOptions) -> WalkingVideos:
     if any(folder.parent.name in SIDES for folder in classes):
         log.info("The sides that these folders name are not kept: folds are made by patient.")
     paths = [(path, folder.name) for folder in classes for path in _videos_in(folder)]
-    repeated = _repeated(path.stem for path, _ in paths)
-    names = {
-        path: "__".join(path.relative_to(source).with_suffix("").parts)
-        if path.stem in repeated
-        else path.stem
-        for path, _ in paths
-    }
+    names = _names([path for path, _ in paths], source)
     patients = _patients(paths, names, options)
     videos = [WalkingVideo(names[path], path, patients[path], label) for path, label in paths]
     return WalkingVideos(videos, [])
+
+
+def _names(paths: Sequence[Path], source: Path) -> dict[Path, str]:
+    """What each file is called: its own name or, where several share it, its path."""
+    repeated = _repeated(path.stem for path in set(paths))
+    return {
+        path: by_path(path.relative_to(source)) if path.stem in repeated else path.stem
+        for path in paths
+    }
 
 
 def _class_folders(source: Path) -> list[Path]:
@@ -176,12 +186,11 @@ def _patients(
 
 def _listed_patients(table: Path) -> dict[str, str]:
     """The patient by a video's name and by its path; no name that stands for several patients."""
-    columns, rows = _read_table(table)
-    _need(columns, ("video", "patient"), table)
+    columns, rows = read_table(table)
+    need(columns, ("video", "patient"), table)
     known: dict[str, set[str]] = {}
     for row in rows:
-        name, folders = _stem(row["video"]), Path(row["video"]).parts[:-1]
-        for key in (name, "__".join([*folders, name])):
+        for key in (stem(row["video"]), by_path(Path(row["video"]))):
             known.setdefault(key, set()).add(row["patient"])
     return {key: min(patients) for key, patients in known.items() if len(patients) == 1}
 
@@ -204,10 +213,14 @@ def _with_boxes(videos: list[WalkingVideo], table: Path | None) -> list[WalkingV
     """The videos, with the patient's box where the table has one."""
     if table is None:
         return videos
-    columns, rows = _read_table(table)
-    _need(columns, ("video", "x0", "y0", "x1", "y1"), table)
-    boxes = {_stem(row["video"]): _box(row, table) for row in rows}
-    if strange := sorted(set(boxes) - {video.name for video in videos}):
+    columns, rows = read_table(table)
+    need(columns, ("video", "x0", "y0", "x1", "y1"), table)
+    names = {video.name for video in videos}
+    boxes = {}
+    for row in rows:
+        path_name = by_path(Path(row["video"]))
+        boxes[path_name if path_name in names else stem(row["video"])] = _box(row, table)
+    if strange := sorted(set(boxes) - names):
         raise InputError(f"Expected boxes of videos of the source in {table}, got {strange[0]}.")
     return [replace(v, **boxes.get(v.name, {})) for v in videos]
 
@@ -226,36 +239,6 @@ def _box(row: dict[str, str], table: Path) -> dict[str, Any]:
             f"{x0:g} {y0:g} {x1:g} {y1:g}."
         )
     return {"box": (x0, y0, x1, y1), "box_time_s": time_s}
-
-
-def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names, in small letters, and rows without blanks around their values.
-
-    Raises:
-        InputError: There is no such table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Expected a CSV table at {path}, got: {error}.") from None
-    return columns, rows
-
-
-def _need(columns: Sequence[str], wanted: Sequence[str], path: Path) -> None:
-    if not set(wanted) <= set(columns):
-        raise InputError(
-            f"Expected the columns {', '.join(wanted)} in {path}, got {', '.join(columns)}."
-        )
-
-
-def _need_values(row: dict[str, str], names: Sequence[str], path: Path, number: int) -> None:
-    for name in names:
-        if not row[name]:
-            raise InputError(f"Expected a {name} in every row of {path}, got none in row {number}.")
 
 
 def _files_below(source: Path) -> dict[str, list[Path]]:
@@ -279,12 +262,6 @@ def _find(name: str, source: Path, files: dict[str, list[Path]]) -> Path | None:
 
 def _videos_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in CINE_SUFFIXES)
-
-
-def _stem(name: str) -> str:
-    """A video's name: a listed path without folders and ending."""
-    path = Path(name)
-    return path.stem if path.suffix.lower() in CINE_SUFFIXES else path.name
 
 
 def _repeated(names: Iterable[str]) -> set[str]:
