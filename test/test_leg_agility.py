@@ -2,18 +2,23 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from keypoint_clips import FPS, TRUNK_PX, clip, taps, times
 
 from medvial.errors import InputError
+from medvial.gait.keypoint_patient import select_patient
 from medvial.gait.leg_agility import LEGS, Options, analyse, definitions
 from medvial.gait.leg_agility.criteria import decrement_level, interruption_level, slowing_level
+from medvial.gait.leg_agility.rating import unrated
 from medvial.gait.leg_agility.signals import at_rate, leg_signals
 from medvial.gait.leg_agility.taps import turning_points
+from medvial.gait.openpose import read_openpose
 from medvial.gait.skeletons import BODY_25, mirror
 
+REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "openpose"
 KNEES = {leg: BODY_25.indices[f"{leg}_knee"] for leg in LEGS}
 LEG_JOINTS = [i for i, n in enumerate(BODY_25.joints) if n.endswith(("knee", "ankle", "toe"))]
 
@@ -364,6 +369,29 @@ def test_few_taps_of_the_leg_that_must_be_the_one_are_rated_with_a_doubt():
     assert [reason.name for reason in result.left.quality.doubts] == ["few-taps"]
     assert result.left.readings[-1].level == 4
     assert not result.right.quality.rateable
+
+
+@pytest.mark.parametrize("asked", [True, None])
+@pytest.mark.parametrize("heights", [[0.19], [0.07, 0.25]])
+def test_one_or_two_high_taps_are_no_test(heights, asked):
+    points = clip(np.concatenate([np.zeros(40), taps(heights, 0.8)]))
+    result = analyse(points, np.arange(len(points)) / FPS, asked={"left": asked})
+    assert [reason.name for reason in result.left.quality.refused] == ["few-taps"]
+    assert "does something else" in result.left.quality.refused[0].message
+    three = at(clip(taps([0.4] * 3, 0.8))).left
+    assert [reason.name for reason in three.quality.doubts] == ["few-taps"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("fps", [30, 60])
+@pytest.mark.parametrize("camera", ["cam1_json", "cam3_json"])
+def test_who_balances_is_not_rated(camera, fps):
+    folder = REAL / camera
+    if not folder.is_dir():
+        pytest.skip("needs the keypoints in ../shared/data/openpose")
+    patient = select_patient(read_openpose(folder, fps=fps))
+    result = analyse(patient.points, patient.times_s, asked=dict.fromkeys(LEGS, True))
+    assert all(unrated(result.of(leg)) for leg in LEGS)
 
 
 def test_a_leg_that_was_asked_for_and_does_not_move_is_not_refused():

@@ -60,6 +60,10 @@ class Options:
     min_fps: float = 10.0
     """Frames with this knee per second."""
     min_taps: int = 4
+    """With fewer there is a doubt."""
+    min_full_taps: int = 3
+    """Fewer than these, and not barely: who lifts the leg that high and only once or twice was cut
+    short or does something else, balances for instance."""
 
     def __post_init__(self) -> None:
         """Refuse what finds nothing or everything."""

@@ -47,7 +47,8 @@ def judge(
 
     A leg at rest may not have been asked for, or may not be able to: a clip alone does not say.
     A leg with too few taps is refused, unless it is known that it was asked for, or it moves more
-    than the other one, so that it can only be the one that was.
+    than the other one, so that it can only be the one that was. One or two taps are refused all
+    the same if they are high: no one performs the task so, neither well nor barely.
 
     Args:
         signals: Of both legs.
@@ -67,7 +68,7 @@ def judge(
     if few is None:
         return Quality((), tuple(doubts))
     tested = asked if asked is not None else len(movement.taps) > 0 and signal.range > other.range
-    if tested:
+    if tested and not _too_high(movement):
         return Quality((), (*doubts, few))
     return Quality((few,), tuple(doubts))
 
@@ -98,6 +99,14 @@ def _missing(signal: LegSignal, options: Options) -> Reason | None:
     )
 
 
+def _too_high(movement: Movement) -> bool:
+    """Whether there are one or two taps that are higher than those of who can barely tap."""
+    options = movement.options
+    if not 0 < len(movement.taps) < options.min_full_taps:
+        return False
+    return float(np.median(movement.amplitudes)) >= options.barely
+
+
 def _few_taps(movement: Movement, options: Options) -> Reason | None:
     count = len(movement.taps)
     if count >= options.min_taps:
@@ -107,9 +116,16 @@ def _few_taps(movement: Movement, options: Options) -> Reason | None:
             "no-taps",
             "no taps: this leg was not asked for in this clip, or it cannot perform the task",
         )
+    taps = f"{count} tap{'s' * (count > 1)}"
+    if _too_high(movement):
+        return Reason(
+            "few-taps",
+            f"{taps}, too high for a leg that can barely perform the task: the clip is cut, this "
+            "leg was not asked for, or it does something else",
+        )
     return Reason(
         "few-taps",
-        f"{count} taps, fewer than {options.min_taps}: the clip is cut, this leg was not asked "
+        f"{taps}, fewer than {options.min_taps}: the clip is cut, this leg was not asked "
         "for, or it can barely perform the task",
     )
 
