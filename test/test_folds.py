@@ -176,6 +176,25 @@ def test_what_step_1_knows_is_checked_whatever_the_manifest_says(tmp_path):
     assert len(load_folds(path).table) == len(table)
 
 
+@pytest.mark.parametrize("spelling", ["numbers", "no final"])
+@pytest.mark.parametrize("column", ["patient", "group", "sha256"])
+def test_parts_that_are_made_keep_together_what_step_1_knows_to_belong_together(
+    tmp_path, spelling, column
+):
+    table = make_folds(videos(), k=3)
+    path = manifest(
+        tmp_path, numbered(table) if spelling == "numbers" else table.drop(columns="final")
+    )
+    parts = ["fold_1", "fold_2", "fold_3"]
+    alike = table.groupby(parts, sort=False).ngroup().astype(str)  # on one side in every fold
+    known = table[["video", "patient"]].assign(group=table["group"], sha256="")
+    known[column] = "same" + alike
+    known.to_csv(tmp_path / "videos.csv", index=False)
+    folds = load_folds(path)
+    for name in folds.names:
+        assert (folds.table.groupby(alike)[name].nunique() == 1).all()
+
+
 def test_moving_single_clips_between_training_and_test_is_refused(tmp_path):
     """What four public successors of the source do after StratifiedGroupKFold has split well.
 

@@ -139,7 +139,9 @@ def load_folds(path: Path) -> Folds:
     if not fold_names(table):
         table = _from_numbers(table, path)
     if FINAL not in table:
-        table[FINAL] = _parts(table, np.arange(len(table)), np.arange(0), 0.2, seed=0)
+        known = known_of(path.parent / KNOWN, table["video"].tolist())
+        joined = table.assign(group=join_groups(table, known))
+        table[FINAL] = _parts(joined, np.arange(len(table)), np.arange(0), 0.2, seed=0)
     names = fold_names(table)
     for name in names:
         table[name] = [part_of(value, name, path) for value in table[name]]
@@ -285,6 +287,7 @@ def _from_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     known = known_of(path.parent / KNOWN, table["video"].tolist())
     _assert_apart(table, [f"fold {number}" for number in numbers], known, f"{path}")
     table, fold_of = table.drop(columns="fold"), np.array(numbers, dtype=int)
+    table["group"] = join_groups(table, known)
     pool = np.arange(len(table))
     for position, number in enumerate(sorted(set(fold_of.tolist())), start=1):
         test = np.flatnonzero(fold_of == number)

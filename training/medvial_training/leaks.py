@@ -4,7 +4,7 @@ Patients are compared as people read them: "P07", " p07 " and "Ｐ０７" are on
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,15 @@ def name_key(name: str) -> str:
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
-def join_groups(table: "pd.DataFrame") -> list[str]:
+def join_groups(
+    table: "pd.DataFrame", known: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """The group of each video: joined by patient, by given group and by file content.
 
     Args:
         table: A row a video with `patient`, and, where known, `group` and `sha256`; empty values
             join nothing.
+        known: What joins videos beside that, a value a row: see `known_of`.
 
     Returns:
         Per row the name of its group: the first patient of it, as first spelled.
@@ -42,9 +45,10 @@ def join_groups(table: "pd.DataFrame") -> list[str]:
     first: dict[str, str] = {}
     patients = [first.setdefault(name_key(p), str(p).strip()) for p in table["patient"]]
     pairs = []
-    for column in ("group", "sha256"):
+    columns: list[Iterable[str]] = [table.get(column, []) for column in ("group", "sha256")]
+    for values in (*columns, *(known or {}).values()):
         seen: dict[str, int] = {}
-        for row, value in enumerate(table.get(column, [])):
+        for row, value in enumerate(values):
             if key := name_key(value):
                 pairs.append((row, seen.setdefault(key, row)))
     return group_samples(patients, pairs)
