@@ -169,6 +169,7 @@ def test_the_threshold_moves_only_where_it_helps():
 
 def test_a_run_leaves_a_model_of_two_networks(data, config, tmp_path):
     run = tmp_path / "run"
+    splits = (data / "valid.csv").read_bytes()
     fit(data, run, config, choices=Choices(coverage=0.6, recalibrate=True))
     assert {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()} == {
         *(
@@ -179,6 +180,7 @@ def test_a_run_leaves_a_model_of_two_networks(data, config, tmp_path):
                 "checkpoints/last.ckpt",
                 "log.csv",
                 "settings.json",
+                "splits.json",
                 f"{n}.safetensors",
             )
         ),
@@ -200,6 +202,12 @@ def test_a_run_leaves_a_model_of_two_networks(data, config, tmp_path):
     fit(data, run, config, choices=Choices(coverage=0.5), resume=True)
     learned = ModelFolder.open(run / "model", task="echonet").read_json("postprocess.json")
     assert learned["coverage"] == 0.5
+    with (data / "valid.csv").open("a") as file:
+        file.write("\n")  # as good as another seed of step 1
+    for options in ({"resume": True}, {"networks": "segmentation"}):
+        with pytest.raises(InputError, match=r"Expected valid\.csv of .* dealt the samples out"):
+            fit(data, run, config, choices=Choices(coverage=0.5), **options)
+    (data / "valid.csv").write_bytes(splits)
     longer = dataclasses.replace(FIT, max_epochs=3)
     with pytest.raises(InputError, match=r"segmentation_fit\.max_epochs 2 there, 3 here"):
         fit(data, run, config, choices=Choices(coverage=0.6), resume=True, segmentation_fit=longer)

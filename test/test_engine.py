@@ -100,6 +100,35 @@ def test_settings_of_an_older_run_resume(tmp_path):
         compare_settings(tmp_path / "settings.json", now)
 
 
+@pytest.mark.parametrize("table", ["train.csv", "valid.csv"])
+def test_a_run_does_not_go_on_with_other_splits(tmp_path, table):
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    for name in ("train.csv", "valid.csv", "test.csv"):
+        (data / name).write_text(f"image_id\n{name}\n")
+    with pytest.raises(RuntimeError, match="died"):
+        fit(run, callback=Dies(1), data=data)
+    (data / "test.csv").write_text("image_id\nnew\n")  # nothing is learned from it
+    before = (data / table).read_text()
+    (data / table).write_text("image_id\nother\n")
+    with pytest.raises(InputError, match=rf"Expected {table} of .* dealt the samples out anew"):
+        fit(run, resume=True, data=data)
+    (data / table).write_text(before)
+    fit(run, resume=True, data=data)
+    assert len((run / "log.csv").read_text().splitlines()) == 5
+
+
+def test_a_run_from_before_its_splits_were_noted_resumes(tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    (data / "train.csv").write_text("image_id\na\n")
+    with pytest.raises(RuntimeError, match="died"):
+        fit(run, callback=Dies(1), data=data)
+    (run / "splits.json").unlink()
+    (data / "train.csv").write_text("image_id\nb\n")
+    fit(run, resume=True, data=data)
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(whole, tmp_path, monkeypatch):
     original, count = TorchCheckpointIO.save_checkpoint, []
 

@@ -72,6 +72,7 @@ def test_step2_leaves_exactly_its_files(run):
         "model/model.safetensors",
         "model/postprocess.json",
         "settings.json",
+        "splits.json",
     ]
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -91,7 +91,7 @@ class Toy(TrainedModule):
         self.log("valid/indices", self.indices, on_epoch=True)
 
 
-def fit(run, resume=False, callback=None, **options):
+def fit(run, resume=False, callback=None, data=None, **options):
     """Train; the path of the best checkpoint."""
     args = FitArgs(**{**FIT, **options})
     seed_everything(args.seed, verbose=False)
@@ -107,7 +107,7 @@ def fit(run, resume=False, callback=None, **options):
         monitor="valid/mae",
         mode="min",
         resume=resume,
-        parameters={"fit": vars(args)},
+        parameters={"fit": vars(args)} | ({} if data is None else {"data": str(data)}),
     )
 
 

@@ -43,7 +43,13 @@ from medvial_training.loaders import (
     validation_loader,
 )
 from medvial_training.optimize import TrainedModule
-from medvial_training.settings import compare_settings, keep_settings
+from medvial_training.settings import (
+    SETTINGS,
+    compare_settings,
+    compare_splits,
+    keep_settings,
+    keep_splits,
+)
 from medvial_training.tracking import make_loggers, note_best
 
 __all__ = [
@@ -70,6 +76,7 @@ def fit_module(
     mode: Literal["min", "max"],
     resume: bool,
     parameters: dict[str, Any],
+    notes: dict[str, Any] | None = None,
 ) -> Path:
     """Train until the validation score stops improving.
 
@@ -77,21 +84,22 @@ def fit_module(
         module: Logs `monitor` in validation.
         data: Gives the training and validation loaders.
         args: How to train.
-        run: Folder of the run; gets checkpoints/best.ckpt, checkpoints/last.ckpt, log.csv and
-            settings.json.
+        run: Folder of the run; gets checkpoints/best.ckpt, checkpoints/last.ckpt, log.csv,
+            settings.json and, where the data have tables of their splits, splits.json.
         task: Name of the MLflow experiment.
         monitor: Metric that early stopping and the best checkpoint go by.
         mode: Whether a small or a large value of it is good.
         resume: Go on from checkpoints/last.ckpt; so does a training that torchrun or SLURM started
             again.
         parameters: The options of the run, kept in settings.json and noted by MLflow.
+        notes: What else MLflow is to note: no options, so that --config reads settings.json.
 
     Returns:
         Path of the best checkpoint.
 
     Raises:
-        InputError: There is nothing to resume, other options to resume with, something to
-            overwrite, or no place to write to.
+        InputError: There is nothing to resume, other options or splits to resume with, something
+            to overwrite, or no place to write to.
     """
     last = run / "checkpoints" / "last.ckpt"
     resume = _check_run(run, last, resume)
@@ -99,7 +107,7 @@ def fit_module(
     join_again(args, nodes)
     _open_run(run, module, args, parameters, resume=resume)
     best, further = checkpoint_callbacks(args, last.parent, monitor, mode)
-    loggers = make_loggers(args, run, task, parameters)
+    loggers = make_loggers(args, run, task, parameters | (notes or {}))
     if args.compile:
         module.net.compile()  # type: ignore[no-untyped-call]
     trainer = Trainer(
@@ -150,13 +158,17 @@ def _open_run(
     run: Path, module: TrainedModule, args: FitArgs, parameters: dict[str, Any], *, resume: bool
 ) -> None:
     if resume:
-        compare_settings(run / "settings.json", parameters)
+        compare_settings(run / SETTINGS, parameters)
+        if "data" in parameters:
+            compare_splits(run, Path(parameters["data"]))
     if not is_main():
         return
     numbered = args.keep if args.save_every else 0
     open_folder(run / "checkpoints", module.net, resume=resume, numbered=numbered)
     if not resume:
-        keep_settings(run / "settings.json", parameters)
+        if "data" in parameters:
+            keep_splits(run, Path(parameters["data"]))
+        keep_settings(run / SETTINGS, parameters)
 
 
 def _finish(trainer: Trainer, best: ModelCheckpoint, run: Path, monitor: str) -> Path:

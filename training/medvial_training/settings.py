@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from medvial.errors import InputError
+from medvial.models import sha256
 from medvial.outputs import read_json, write_json
 from medvial_training.fit_args import FitArgs
 
+SETTINGS, BEGUN_WITH = "settings.json", "splits.json"
+LEARNED_FROM = ("train.csv", "valid.csv")  # who trains, and who chooses the best epoch
+EARLIER = ("data", "fold", "videos_of_fold")  # in settings of folds; now noted elsewhere
 FREE_ON_RESUME = tuple(  # what does not change the result; tasks with two networks have two of each
     f"fit.{name}"
     for name in (
@@ -44,6 +48,9 @@ def compare_settings(path: Path, parameters: dict[str, Any]) -> None:
         InputError: Names the options that differ.
     """
     before, now = _flat(read_json(path)), _flat(_plain(parameters))
+    for name in EARLIER:
+        if name not in now:
+            before.pop(name, None)
     younger = {name: value for name, value in asdict(FitArgs()).items()}
     for name in now.keys() - before.keys():
         section, _, option = name.rpartition(".")
@@ -59,6 +66,43 @@ def compare_settings(path: Path, parameters: dict[str, Any]) -> None:
             f"Expected to resume with the options of {path}, got {'; '.join(changed)}. "
             f"Give them by --config {path}."
         )
+
+
+def keep_splits(run: Path, data: Path) -> None:
+    """Note which samples a training learns from; nothing where the data have no such tables.
+
+    Args:
+        run: Folder with settings.json; the digests lie beside it, as --config reads that one.
+        data: Folder that step 1 wrote.
+    """
+    if tables := _tables(data):
+        write_json(run / BEGUN_WITH, tables)
+
+
+def compare_splits(run: Path, data: Path) -> None:
+    """Refuse to go on with other samples to learn from than those a training was begun with.
+
+    Its weights may have seen who is now on the other side. A run from before the digests were kept
+    goes on.
+
+    Raises:
+        InputError: Names the tables that differ.
+    """
+    path = run / BEGUN_WITH
+    if not path.is_file():
+        return
+    before, now = read_json(path), _tables(data)
+    if changed := [name for name in LEARNED_FROM if before.get(name) != now.get(name)]:
+        raise InputError(
+            f"Expected {' and '.join(changed)} of {data} as the training in {run} was begun with, "
+            "got others: step 1 has dealt the samples out anew since, and what was trained on may "
+            "be validated or tested on now. Choose another --run, or run step 1 as before."
+        )
+
+
+def _tables(data: Path) -> dict[str, str]:
+    """SHA-256 of the tables that say who is on which side, those that are there."""
+    return {name: sha256(data / name) for name in LEARNED_FROM if (data / name).is_file()}
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from medvial.errors import InputError
 from medvial.outputs import read_json
 from medvial_training.distributed import is_main, restarted
 from medvial_training.fit import FitArgs, fit_module
-from medvial_training.settings import compare_settings
+from medvial_training.settings import SETTINGS, compare_settings, compare_splits
 from medvial_training.tasks.echonet.augment import Augmentation
 from medvial_training.tasks.echonet.choices import Choices
 from medvial_training.tasks.echonet.dataset import Clips, EchoData, TracedFrames, check_prepared
@@ -70,6 +70,7 @@ def train(
     for name in NETWORKS:
         if networks not in ("both", name):  # kept beside the one that is trained now
             check_config(run, name, model)
+            _check_kept(run, name, data)
     if read_json(data / "source.json").get("phantom"):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
     fits = {"segmentation": segmentation_fit, "ejection_fraction": ejection_fraction_fit}
@@ -110,6 +111,17 @@ def _check_videos(data: Path, networks: str, train_set: Recordings, valid_set: R
             f"Expected films for the ejection fraction, {data} has single frames only: train the "
             "segmentation alone, --networks segmentation."
         )
+
+
+def _check_kept(run: Path, name: str, data: Path) -> None:
+    """Refuse a finished network beside the one that is trained now whose data were dealt out anew.
+
+    What is learned after training comes of the validation videos: it may have trained on them.
+    """
+    settings = run / name / SETTINGS
+    finished = trained_weights(run, name).is_file() and settings.is_file()
+    if finished and read_json(settings)["data"] == str(data):  # or it was meant to learn of others
+        compare_splits(run / name, data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +200,8 @@ def _train_one(
     target = trained_weights(run, name)
     fit = {f"{name}_fit": dataclasses.asdict(job.fit), f"{name}_weights": start}
     if resume and target.is_file():
-        _check_finished(folder / "settings.json", common | fit)
+        _check_finished(folder / SETTINGS, common | fit)
+        compare_splits(folder, Path(common["data"]))
         log.info("%s is trained already.", name)
         return
     seed_everything(job.fit.seed, workers=True, verbose=False)  # before the weights are drawn
