@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from medvial.errors import InputError
+from medvial.outputs import read_json, write_json
 from medvial_training.classification_scores import classification_scores
 from medvial_training.cross_validation import run_folds
 from medvial_training.folds import Folds, make_folds
@@ -84,8 +85,24 @@ def test_going_on_with_other_options_or_folds_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"model\.clip_s 1\.0 there, 2\.0 here"):
         run_folds(folds, tmp_path, Learner(), SETTINGS | {"model": {"clip_s": 2.0}}, resume=True)
     table = folds.table.assign(label=np.where(folds.table["patient"] == "P1", "ASD_not", "ASD"))
-    with pytest.raises(InputError, match="videos_of_fold"):
+    with pytest.raises(InputError, match="the folds have changed since"):
         run_folds(Folds(table, folds.names), tmp_path, Learner(), SETTINGS, resume=True)
+
+
+def test_folds_of_an_earlier_version_are_kept_and_guarded(tmp_path):
+    """Their videos were noted in done.json, their names in settings."""
+    folds, settings = folds_of(), SETTINGS | {"data": "somewhere"}
+    run_folds(folds, tmp_path, Learner(), settings)
+    for done in tmp_path.rglob("done.json"):
+        begun = done.with_name("begun.json")
+        write_json(done, read_json(done) | read_json(begun) | {"fold": done.parent.name})
+        begun.unlink()
+    for _ in range(2):
+        with pytest.raises(InputError, match="the folds have changed since"):
+            run_folds(folds_of(patients=14), tmp_path, Learner(), SETTINGS, resume=True)
+    again = Learner()
+    run_folds(folds, tmp_path, again, SETTINGS, resume=True)
+    assert not again.trained
 
 
 @pytest.mark.parametrize("resume", [True, False])

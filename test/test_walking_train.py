@@ -16,6 +16,7 @@ from medvial.gait.walking import predictor as container
 from medvial.models import ModelFolder
 from medvial.outputs import read_json
 from medvial.video_classification.config import ClipConfig
+from medvial_training.cli import run_step
 from medvial_training.fit import FitArgs
 from medvial_training.tasks.gait.evaluate import evaluate
 from medvial_training.tasks.gait.export import write_algorithm_model
@@ -23,7 +24,7 @@ from medvial_training.tasks.gait.prepare import prepare
 from medvial_training.tasks.gait.systems import FoldOptions
 from medvial_training.tasks.gait.train import train
 from medvial_training.tasks.gait.walking import read_video
-from medvial_training.tasks.gait.walking.choices import WalkingTraining
+from medvial_training.tasks.gait.walking.choices import WALKING_FIT, WalkingTraining
 from medvial_training.tasks.gait.walking.evaluate import read_learned
 
 FIT = FitArgs(
@@ -94,6 +95,16 @@ def test_a_finished_run_is_kept_and_other_options_are_refused(prepared, trained)
     choices = WalkingTraining(label_smoothing=0.1)
     with pytest.raises(InputError, match="label_smoothing"):
         run_training(prepared, trained, resume=True, walking_training=choices)
+
+
+def test_what_the_error_advises_works(prepared, trained, capsys):
+    options = ["gait", f"--data={prepared}", f"--run={trained}", "--resume"]
+    assert run_step("train", None, options) == 1
+    told, done = capsys.readouterr().err, trained / "walking" / "fold_1" / "done.json"
+    assert f"walking_fit.max_epochs 2 there, {WALKING_FIT.max_epochs} here" in told
+    assert f"Give them by --config {done}." in told
+    for path in (done, done.with_name("settings.json")):
+        assert run_step("train", None, [*options, f"--config={path}"]) == 0
 
 
 @pytest.mark.parametrize(

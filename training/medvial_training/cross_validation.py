@@ -57,24 +57,22 @@ def run_folds(
         only: Names of the folds to train now, for several machines; all if empty.
 
     Raises:
-        InputError: A finished fold was trained with other options or videos, an interrupted one
-            with other videos, a fold is unknown, one is done and not to be kept, or a network was
+        InputError: A finished fold was trained with other options, a fold was begun with other
+            videos, a fold is unknown, one is done and not to be kept, or a network was
             tested on other videos than its fold's.
     """
     names = _chosen(folds, only)
     if not resume:
         _refuse_done(run, names)
     for name in names:
-        videos = {VIDEOS: _fingerprint(folds, name)}
-        noted = {**settings, **videos}
+        _begin(run / name, _fingerprint(folds, name))
         if (run / name / DONE).is_file():
-            compare_settings(run / name / DONE, noted)
+            compare_settings(run / name / DONE, dict(settings))
             log.info("%s is trained already.", name)
             continue
-        _begin(run / name, videos)
         _train(folds, name, run / name, train_one)
         if is_main():
-            keep_settings(run / name / DONE, noted)
+            keep_settings(run / name / DONE, dict(settings))
     if is_main():
         write_bytes(run / PREDICTIONS, pool_predictions(folds, run).to_csv(index=False).encode())
 
@@ -112,19 +110,20 @@ def _refuse_done(run: Path, names: Collection[str]) -> None:
         )
 
 
-def _begin(folder: Path, videos: Mapping[str, str]) -> None:
+def _begin(folder: Path, videos: str) -> None:
     """Note the videos of a fold, or refuse others than those that it was begun with.
 
     Its last checkpoint may have learned from patients whom the new folds test.
     """
-    path = folder / BEGUN
-    if path.is_file() and read_json(path) != videos:
+    noted = [read_json(folder / n).get(VIDEOS) for n in (BEGUN, DONE) if (folder / n).is_file()]
+    before = next(filter(None, noted), None)  # earlier versions noted it when a fold was done
+    if before is not None and before != videos:
         raise InputError(
             f"Expected the videos, labels and parts that the training in {folder} was begun with, "
             "got others: the folds have changed since. Choose another --run, or delete the folder."
         )
     if is_main():
-        write_json(path, dict(videos))
+        write_json(folder / BEGUN, {VIDEOS: videos})
 
 
 def _train(folds: Folds, name: str, folder: Path, train_one: TrainOne) -> None:

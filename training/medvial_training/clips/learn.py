@@ -35,6 +35,7 @@ def train_clips(
     task: str,
     resume: bool,
     parameters: dict[str, Any],
+    notes: dict[str, Any] | None = None,
 ) -> torch.nn.Module:
     """Train a network until its validation score stops improving.
 
@@ -50,6 +51,7 @@ def train_clips(
         task: Name of the MLflow experiment.
         resume: Go on from the last checkpoint.
         parameters: The options of the run.
+        notes: What else MLflow is to note.
 
     Returns:
         The network with the weights of the best epoch, on the CPU.
@@ -93,6 +95,7 @@ def train_clips(
         mode=module.mode,
         resume=resume,
         parameters=parameters,
+        notes=notes,
     )
     module.load_state_dict(torch.load(best, map_location="cpu", weights_only=False)["state_dict"])
     return module.net.cpu().eval()

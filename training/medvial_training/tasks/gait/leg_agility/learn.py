@@ -45,6 +45,7 @@ def learn(
     *,
     resume: bool = False,
     parameters: dict[str, Any] | None = None,
+    notes: dict[str, Any] | None = None,
 ) -> Path:
     """Train on some legs, choose the best epoch by others.
 
@@ -59,6 +60,7 @@ def learn(
         run: Folder of the run, which gets the weights; of a network, checkpoints and log.csv too.
         resume: Go on from the last checkpoint.
         parameters: The options of the run, for settings.json and the tracker.
+        notes: What else the tracker is to note.
 
     Returns:
         The weights: run/leg_agility.safetensors, or run/leg_agility.onnx of a forest.
@@ -94,6 +96,7 @@ def learn(
         mode=module.mode,
         resume=resume,
         parameters=parameters or {},
+        notes=notes,
     )
     if is_main():
         state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]

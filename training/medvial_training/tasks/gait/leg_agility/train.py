@@ -111,7 +111,8 @@ class _One:
         weights = learn(
             *(self.inputs, known, chosen, self.fit, self.training, folder),
             resume=going_on,
-            parameters=self.settings | {"fold": name},
+            parameters=self.settings,
+            notes={"fold": name},
         )
         if not is_main() or test.empty:
             return

@@ -55,6 +55,7 @@ class _Job:
     training: WalkingTraining
     changes: ClipAugmentation
     parameters: dict[str, Any]
+    notes: dict[str, Any]
     resume: bool
 
 
@@ -101,13 +102,13 @@ def train_folds(
     folds = load_folds(data / FOLDS)
     _check_manifest(folds, data, config)
     parameters = {
-        "data": str(data),
         "walking": dataclasses.asdict(config),
         "walking_training": dataclasses.asdict(training),
         "walking_augment": dataclasses.asdict(changes),
         "walking_fit": dataclasses.asdict(fit),
     }
-    job = _Job(ClipStore(data), config, fit, training, changes, parameters, resume)
+    notes = {"data": str(data)}
+    job = _Job(ClipStore(data), config, fit, training, changes, parameters, notes, resume)
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
     run_folds(folds, run, one, parameters, resume=resume, only=only)
@@ -176,7 +177,8 @@ def _train_fold(
         folder,
         task=TASK,
         resume=resume,
-        parameters=job.parameters | {"fold": fold},
+        parameters=job.parameters,
+        notes=job.notes | {"fold": fold},
     )
     if not is_main():
         return
