@@ -37,6 +37,8 @@ FIT = FitArgs(mlflow=False)
 
 
 FPS = 20.0
+LEG_TABLES = ("videos.csv", "legs.csv")
+SHORT = {"used": "0", "unused_because": "the clip is 1.0 s long"}
 
 
 def moved(score: int, rng: np.random.Generator) -> np.ndarray:
@@ -287,6 +289,29 @@ def test_the_model_itself_rates_a_part_or_other_data(data, run, source, tmp_path
     assert "was not checked" in test(other, "all", None)["tested"]  # here they are the same people
     with pytest.raises(InputError, match="--split all"):
         test(other, "cross_validation")
+
+
+@pytest.mark.parametrize("split", ["cross_validation", "all"])
+@pytest.mark.filterwarnings("error")
+def test_recordings_of_which_no_leg_can_be_rated_count_as_not_rated(data, run, tmp_path, split):
+    lost = shutil.copytree(data, tmp_path / "data")
+    tables = {n: pd.read_csv(lost / n, dtype=str, keep_default_na=False) for n in LEG_TABLES}
+    for name, table in tables.items():  # one recording more, as step 1 writes it
+        more = table[table["video"] == "R03"].assign(video="SHORT", patient="P99")
+        more = more.assign(**({"group": "P99", "label": ""} if "group" in more else SHORT))
+        pd.concat([table, more]).to_csv(lost / name, index=False)
+    shutil.copy(lost / "keypoints" / "R03.npz", lost / "keypoints" / "SHORT.npz")
+    metrics, section = evaluate_system(
+        *(lost, run / "model", run / "leg_agility", tmp_path / "out"),
+        split=split,
+        pictures=0,
+        bootstrap=Bootstrap(20),
+        progress=False,
+    )
+    predicted = metrics["scores"]["both"]["predicted"]
+    assert (predicted["ratings"], predicted["without_prediction"]) == (23, 1)
+    assert "SHORT, left (clinician: 0)" in section
+    assert "the clip is 1.0 s long" in section
 
 
 @pytest.mark.slow

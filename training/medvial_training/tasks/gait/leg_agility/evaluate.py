@@ -24,7 +24,7 @@ from medvial_training.shares import join_shares
 from medvial_training.tasks.gait.leg_agility.recordings import Recordings
 from medvial_training.tasks.gait.leg_agility.report import Tested, write_section
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
-from medvial_training.tasks.gait.leg_agility.tables import write_tables
+from medvial_training.tasks.gait.leg_agility.tables import with_refused, write_tables
 from medvial_training.tasks.gait.leg_agility.train import FOLDS, majority_of
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 
@@ -82,9 +82,11 @@ def evaluate_system(
     same = same_folds(folder, data, NAME)
     table: pd.DataFrame | None
     if split == CROSS_VALIDATION:
-        table, how = _pooled(run, data, same), POOLED
+        table, how = with_refused(_pooled(run, data, same), recordings), POOLED
     else:
         table = rate_recordings(folder, config, recordings, _videos(data, split), progress)
+        if table is not None and split == "all":
+            table = with_refused(table, recordings)
         how = {None: OTHER, False: OTHER}.get(same, HELD_OUT if split == "test" else SEEN)
     if table is None or join_shares().rank:  # the main process goes on alone
         return None

@@ -14,6 +14,25 @@ from medvial_training.tasks.gait.leg_agility.scores import one_a_leg
 DEFINITIONS = "kinematics_definitions.csv"
 
 
+def with_refused(table: pd.DataFrame, recordings: Recordings) -> pd.DataFrame:
+    """Predictions, and a row more for each scored leg of recordings that no fold has.
+
+    Neither leg of these can be rated: nobody learns from them or is tested on them, but that they
+    are not rated counts.
+    """
+    legs = recordings.legs
+    usable = set(legs.loc[legs["used"] == "1", "video"]) | set(table["video"])
+    videos = recordings.table["video"]
+    lost = recordings.samples(videos[~videos.isin(usable)], used=False)
+    group = recordings.table.set_index("video")["group"]
+    rows = [
+        {"video": s.video, "patient": s.patient, "group": group[s.video]}
+        | {"leg": s.leg, "score": s.score}
+        for s in lost
+    ]
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
+
+
 def write_tables(out: Path, table: pd.DataFrame, recordings: Recordings) -> None:
     """Write predictions.csv, a row a leg, kinematics.csv, and what its columns mean.
 
