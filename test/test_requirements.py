@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LOCKS = sorted(ROOT.glob("algorithms/*/requirements*.txt"))
 PIN = re.compile(r"^([a-z0-9._-]+)==([^ \\;]+)(?: ; (.+?))? \\$", re.MULTILINE)
+LOCK_OF_GAIT = ROOT / "algorithms" / "gait" / "requirements-gpu.txt"
 
 
 def pins(path):
@@ -44,3 +45,8 @@ def test_the_slim_image_has_no_torch_and_the_other_cuda_12_6(task):
     gpu = {name: version for (name, _), version in pins(task / "requirements-gpu.txt").items()}
     assert gpu["torch"].startswith("2.7.1")
     assert gpu["nvidia-cuda-runtime-cu12"].startswith("12.6.")
+
+
+def test_the_gpu_image_of_gait_serves_forests_too():
+    """A model folder of the kinematic kind has an ONNX file alone."""
+    assert "onnxruntime" in {name for name, _ in pins(LOCK_OF_GAIT)}
