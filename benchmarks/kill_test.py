@@ -59,6 +59,17 @@ RECIPES = {
             *(f"--ejection_fraction_fit.{option}" for option in COMMON),
         ),
     ),
+    "gait": Recipe(  # leg agility alone: a walking set takes minutes to draw and to follow
+        ("--patients=0", "--subjects=14", "--most_visits=1", "--workers=1"),
+        ("--folds.k=2",),
+        (
+            "--leg_agility.widths=[4,6]",
+            "--leg_agility.seconds=6",
+            "--leg_agility.rate_hz=8",
+            "--leg_agility_training.augment.variants=1",
+            *(f"--leg_agility_fit.{option}" for option in COMMON),
+        ),
+    ),
     "video": Recipe(
         ("--count=36", "--frames=12"),
         ("--model.resize=40", "--model.crop=32"),
@@ -131,7 +142,7 @@ class KillTest:
         killed = 0
         while True:
             place = None
-            delay = PATIENCE_S
+            delay: float = PATIENCE_S
             if killed < kills and self.rng.random() < 0.5:
                 place = next(self.places), self.rng.randint(1, 3)
             elif killed < kills:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from medvial_training.tasks import TASKS
+
 ROOT = Path(__file__).parent.parent
+KILLS = 4
 
 pytestmark = pytest.mark.slow
 
 
 def test_killed_trainings_end_as_undisturbed_ones():
-    command = [sys.executable, str(ROOT / "benchmarks" / "kill_test.py"), "--kills=4"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "kill_test.py"), f"--kills={KILLS}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("    killed") == 8
+    assert result.stdout.count("    killed") == KILLS * len(TASKS)
     assert result.stdout.endswith("all as undisturbed\n")
