@@ -136,6 +136,14 @@ def test_multiclass_scores_are_those_of_sklearn():
         assert row["f1"]["value"] == pytest.approx(report[str(place)]["f1-score"])
 
 
+@pytest.mark.parametrize(("count", "given"), [(3, False), (5, False), (6, True)])
+def test_top_5_is_given_where_there_are_more_classes(count, given):
+    labels = tuple("abcdef"[:count])
+    scores = classification_scores(predictions(30, labels), labels, bootstrap=FEW)
+    assert ("top5_accuracy" in scores) == given
+    assert "macro_f1" in scores
+
+
 def test_weighted_scores_are_those_of_repeated_cases():
     rng = np.random.default_rng(2)
     weights = rng.multinomial(30, np.full(30, 1 / 30), size=40).astype(float)

@@ -37,6 +37,8 @@ MULTICLASS = (
     *("accuracy", "top5_accuracy", "balanced_accuracy", "macro_f1"),
     *("brier", "calibration_error"),
 )
+TOP = 5
+"""top5_accuracy is given where there are more classes than these: it would be 1 otherwise."""
 BINS = 10
 
 
@@ -119,6 +121,7 @@ def binary_scores(cases: Cases, positive: str, bootstrap: Bootstrap) -> dict[str
 def multiclass_scores(cases: Cases, bootstrap: Bootstrap) -> dict[str, Any]:
     """Scores of any number of classes, with intervals: those named in MULTICLASS.
 
+    `top5_accuracy` is left out where there are no more than five classes: it would always be 1.
     Macro F1 and balanced accuracy are means over the classes that occur. Brier: squared
     differences of all classes' probabilities and the truth, summed over the classes (G. W. Brier,
     1950; 0 to 2). The calibration error is of the most probable class.
@@ -126,7 +129,7 @@ def multiclass_scores(cases: Cases, bootstrap: Bootstrap) -> dict[str, Any]:
     count = len(cases.labels)
     calls = cases.probabilities.argmax(axis=1)
     right, best = calls == cases.truth, cases.probabilities.max(axis=1)
-    top5 = _rank_of_truth(cases) < 5
+    top5 = _rank_of_truth(cases) < TOP
     squared = ((cases.probabilities - np.eye(count)[cases.truth]) ** 2).sum(axis=1)
 
     def statistics(weights: FloatArray) -> FloatArray:
@@ -142,8 +145,11 @@ def multiclass_scores(cases: Cases, bootstrap: Bootstrap) -> dict[str, Any]:
         return np.column_stack(columns)
 
     estimates = weighted_statistics(statistics, cases.clusters, bootstrap)
+    scores = _named(MULTICLASS, estimates)
+    if count <= TOP:
+        del scores["top5_accuracy"]
     return {
-        **_named(MULTICLASS, estimates),
+        **scores,
         **_tables(cases, calls, bootstrap),
         "reliability": [row.as_dict() for row in reliability_table(best, right, BINS)],
     }
