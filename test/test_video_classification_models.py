@@ -11,6 +11,7 @@ from torch import nn
 
 from medvial.errors import InputError
 from medvial.video_classification.config import ClipConfig
+from medvial.video_classification.gradient_network import OrientedGradients
 from medvial.video_classification.model import build_model, parts
 from medvial_training.onnx_export import export_onnx
 
@@ -46,11 +47,12 @@ def clips(settings, count=2):
 
 def rest_slow(names):
     return [
-        n if n == "compact_r2plus1d" else pytest.param(n, marks=pytest.mark.slow) for n in names
+        n if n in ("compact_r2plus1d", "gradients") else pytest.param(n, marks=pytest.mark.slow)
+        for n in names
     ]
 
 
-ALL = rest_slow(("compact_r2plus1d", *TORCHVISION, *PYTORCHVIDEO, *FUSIONS))
+ALL = rest_slow(("compact_r2plus1d", "gradients", *TORCHVISION, *PYTORCHVIDEO, *FUSIONS))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -116,6 +118,33 @@ def test_2d_networks_see_the_frames_they_name(name):
         with torch.inference_mode():
             seen.append(not torch.equal(net(batch), net(changed)))
     assert seen == ([0, 0, 1, 0, 0] if name == "single_frame" else [1, 0, 0, 0, 1])
+
+
+def stripes(degrees, side=32):
+    """A clip of one frame whose grey values are a sine wave that runs in one direction."""
+    y, x = np.mgrid[:side, :side]
+    angle = np.deg2rad(degrees)
+    wave = np.sin(0.8 * (x * np.cos(angle) + y * np.sin(angle)))
+    return torch.from_numpy(np.broadcast_to(wave, (1, 3, 1, side, side)).astype(np.float32))
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_oriented_gradients_know_the_direction_and_not_the_contrast(number):
+    layer = OrientedGradients()
+    cells = layer(stripes(20 * number))[0, :, 0, 1:-1, 1:-1]  # bins are 20 degrees apart
+    assert (cells.argmax(dim=0) == number).all()
+    other = layer(3 * stripes(20 * number) - 5)[0, :, 0, 1:-1, 1:-1]
+    torch.testing.assert_close(cells, other, rtol=0.02, atol=0.01)
+
+
+def test_oriented_gradients_know_places():
+    clip = torch.zeros(1, 3, 2, 40, 24)
+    clip[0, :, :, 16:24, 8:16] = 1.0  # the cell in the third row and the second column
+    cells = OrientedGradients()(clip)
+    assert cells.shape == (1, 9, 2, 5, 3)
+    strength = cells.sum(dim=1)[0, 0]
+    assert strength[2, 1] == strength.max()
+    assert strength[4].max() < 0.01
 
 
 def test_early_fusion_stacks_frames_as_channels():

@@ -7,6 +7,7 @@ from medvial.errors import InputError
 
 NetworkName = Literal[
     "compact_r2plus1d",
+    "gradients",
     "r3d_18",
     "mc3_18",
     "r2plus1d_18",
@@ -35,8 +36,10 @@ class ClipConfig:
     """The class that counts as positive where there are two."""
 
     network: NetworkName = "compact_r2plus1d"
-    """compact_r2plus1d trains on a CPU; r3d_18, mc3_18, r2plus1d_18 and s3d are torchvision's;
-    resnet (slow), csn, x3d, r2plus1d, slowfast, c2d and i3d are pytorchvideo's."""
+    """compact_r2plus1d trains on a CPU. gradients, a linear layer on oriented gradients, is for
+    people who are cut out and face one way, and learns from a few dozen patients. r3d_18, mc3_18,
+    r2plus1d_18 and s3d are torchvision's; resnet (slow), csn, x3d, r2plus1d, slowfast, c2d and i3d
+    are pytorchvideo's."""
 
     widths: tuple[int, ...] = (16, 32, 64, 128)
     """Channels of compact_r2plus1d; each entry halves the frame's size, each but the first the

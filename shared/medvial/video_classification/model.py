@@ -12,6 +12,7 @@ from torch import nn
 from medvial.errors import InputError
 from medvial.r2plus1d import CompactR2Plus1D
 from medvial.video_classification.config import ClipConfig
+from medvial.video_classification.gradient_network import GradientNetwork
 from medvial.video_classification.image_networks import DropoutLinear, FusedFrames, build_fused
 from medvial.video_classification.pytorchvideo_networks import build_pytorchvideo, is_pytorchvideo
 
@@ -41,8 +42,12 @@ def build_model(config: ClipConfig) -> nn.Module:
 def parts(net: nn.Module) -> dict[str, list[nn.Module]]:
     """A network of `build_model` in three: "stem", "stages" from first to last, and "head"."""
     anything = cast(Any, net)
+    stem: list[nn.Module]
+    stages: list[nn.Module]
     if isinstance(net, CompactR2Plus1D):
         stem, stages, head = [net.stem], [*net.blocks], net.fc
+    elif isinstance(net, GradientNetwork):
+        stem, stages, head = [net.gradients], [net.scale], net.fc
     elif isinstance(net, FusedFrames):
         trunks: Any = net.trunks
         stem = [part for trunk in trunks for part in (trunk.conv1, trunk.bn1)]
@@ -65,6 +70,8 @@ def _build(config: ClipConfig) -> nn.Module:
         return build_pytorchvideo(config)
     if config.network == "compact_r2plus1d":
         return CompactR2Plus1D(3, config.widths, classes, config.dropout)
+    if config.network == "gradients":
+        return GradientNetwork(config.crop, classes, config.dropout)
     return _torchvision(config.network, classes, config.dropout)
 
 

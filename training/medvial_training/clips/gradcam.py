@@ -63,10 +63,10 @@ def overlay(clip: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.ui
 
 
 def _last_stage(net: nn.Module) -> nn.Module:
-    """The last part before the classifier that convolves."""
-    stages = parts(net)["stages"]
-    convolving = [s for s in stages if any(p.dim() > 3 for p in s.parameters())]
-    return convolving[-1]
+    """The last part before the classifier that convolves; oriented gradients do without weights."""
+    found = parts(net)
+    convolving = [s for s in found["stages"] if any(p.dim() > 3 for p in s.parameters())]
+    return (convolving or found["stem"])[-1]
 
 
 def _resampled(heat: Tensor, frames: int, size: tuple[int, ...]) -> Tensor:
