@@ -1,5 +1,7 @@
 """Small videos for the tests of clip classification; here so that other processes can import it."""
 
+import os
+
 import numpy as np
 
 from medvial.errors import InputError
@@ -16,6 +18,10 @@ def pixels(name, changed=0):
 def read(name, changed=0):
     frames = pixels(name, changed)
     return Frames(frames, np.arange(len(frames)) / 3, {"found": 0.5})
+
+
+def fails(number):
+    raise OSError(number, os.strerror(number), "there/c.mp4")
 
 
 def refuse():

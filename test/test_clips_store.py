@@ -1,5 +1,6 @@
 """Colour frames of many videos in one file: made, read, resumed, changed."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -7,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from clip_data import SIZES, last_value_of_b, pixels, read, refuse
+from clip_data import SIZES, fails, last_value_of_b, pixels, read, refuse
 
 from medvial.errors import InputError
 from medvial_training.clips.store import ClipStore, Source
@@ -88,6 +89,24 @@ def test_an_interrupted_run_goes_on(tmp_path):
     ClipStore(tmp_path).make([*known, *sources("c")], 1)
     for name in SIZES:
         np.testing.assert_array_equal(ClipStore(tmp_path).frames(name), pixels(name))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EIO, r"Expected to read there/c\.mp4, got: Input/output error\. Look after the so"),
+        (errno.EACCES, r"Expected to read there/c\.mp4, got: Permission denied"),
+        (errno.ENOSPC, r"Expected to write .*frames\.bin\.part, got: No space left.* Free some"),
+    ],
+)
+def test_what_cannot_be_read_is_told_from_what_cannot_be_written(
+    tmp_path, number, message, workers
+):
+    videos = [*sources("ab"), Source("c", "v0", partial(fails, number))]
+    with pytest.raises(InputError, match=message):
+        ClipStore(tmp_path).make(videos, workers)
+    ClipStore(tmp_path).make([*(Source(n, "v0", forbidden) for n in "ab"), *sources("c")], 1)
 
 
 def slow(name):

@@ -5,6 +5,7 @@ for it afterwards. A run that is killed leaves at most frames without a line, wh
 cuts off. When every video is there the file gets its name.
 """
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TextIO, TypeVar
 
@@ -25,6 +27,8 @@ from medvial.outputs import write_bytes
 from medvial_training.processes import worker_pool
 
 log = logging.getLogger(__name__)
+
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what reads may leave files, too
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -100,7 +104,7 @@ class GrowingFile(ABC, Generic[RecordT]):
             workers: Processes; as many as there are cores when None.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: The folder cannot be written, or a source cannot be read.
         """
         self._open(keys)
         missing = [job for job, name in zip(jobs, names, strict=True) if name not in self.records]
@@ -111,7 +115,7 @@ class GrowingFile(ABC, Generic[RecordT]):
                 tqdm(total=len(missing), unit="video", desc="Reading", mininterval=0.5) as bar,
             ):
                 frames.seek(0, os.SEEK_END)
-                for record, pixels in in_processes(read, missing, workers):
+                for record, pixels in in_processes(partial(_read, read), missing, workers):
                     self._append(frames, progress, record, pixels)
                     bar.update()
             self.finish()
@@ -143,6 +147,23 @@ class GrowingFile(ABC, Generic[RecordT]):
         progress.write(_line(record))
         progress.flush()
         self.records[record.name] = record
+
+
+def _read(read: Callable[[JobT], ResultT], job: JobT) -> ResultT:
+    """What `read` gives; where it fails, no space in the folder that is written would help.
+
+    Raises:
+        InputError: A disk or a network drive fails, or a file may not be read.
+    """
+    try:
+        return read(job)
+    except OSError as error:
+        if error.errno in _WRITING:
+            raise
+        raise InputError(
+            f"Expected to read {error.filename or 'all videos'}, got: {error.strerror or error}. "
+            "Look after the source, and run step 1 again: it goes on."
+        ) from None
 
 
 def in_processes(
