@@ -37,7 +37,7 @@ def data(tmp_path_factory):
 
 
 def test_legs_of_subjects_never_seen(data, tmp_path):
-    """By the forest: the temporal network falls short of this with so few subjects."""
+    """By the forest: whether the network reaches this, too, depends on the folds."""
     known = read_json(data / "config.json") | {"kind": "kinematic"}
     config = config_from_dict(LegConfig, known, where=data)
     fit = dataclasses.replace(LEG_FIT, mlflow=False)
