@@ -9,11 +9,12 @@ import errno
 import json
 import logging
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TextIO, TypeVar
@@ -27,6 +28,9 @@ from medvial.outputs import write_bytes
 from medvial_training.processes import worker_pool
 
 log = logging.getLogger(__name__)
+
+SPOOL = ".spool"
+_BLOCK_BYTES = 1 << 22
 
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what reads may leave files, too
 
@@ -46,8 +50,17 @@ class Record(Protocol):
         """Changes with the file and with every setting its pixels depend on."""
 
 
+@dataclass(frozen=True)
+class Spooled:
+    """Frames that a worker has left in a file of their own; it is deleted when they are copied."""
+
+    path: Path
+    """Named *.spool, in the store's folder."""
+    shape: tuple[int, ...]
+
+
 RecordT = TypeVar("RecordT", bound=Record)
-Read = tuple[RecordT, NDArray[np.uint8]]
+Read = tuple[RecordT, NDArray[np.uint8] | Spooled]
 
 
 class GrowingFile(ABC, Generic[RecordT]):
@@ -120,6 +133,7 @@ class GrowingFile(ABC, Generic[RecordT]):
                     bar.update()
             self.finish()
             self.part.replace(self.path)
+            self._delete_spools()
         except OSError as error:
             raise InputError(
                 f"Expected to write {self.part}, got: {error.strerror or error}. Free some space, "
@@ -137,12 +151,28 @@ class GrowingFile(ABC, Generic[RecordT]):
         self.path.unlink(missing_ok=True)
         write_bytes(self.progress, "".join(map(_line, self.records.values())).encode())
         os.truncate(self.part, self.end)
+        self._delete_spools()  # of a run that was killed
+
+    def _delete_spools(self) -> None:
+        for left in self.path.parent.glob(f"*{SPOOL}"):
+            left.unlink()
 
     def _append(
-        self, frames: BinaryIO, progress: TextIO, record: RecordT, pixels: NDArray[np.uint8]
+        self,
+        frames: BinaryIO,
+        progress: TextIO,
+        record: RecordT,
+        pixels: NDArray[np.uint8] | Spooled,
     ) -> None:
-        record = self.placed(record, pixels, self.end)
-        frames.write(np.ascontiguousarray(pixels).data)
+        if isinstance(pixels, Spooled):
+            mapped = np.memmap(pixels.path, np.uint8, mode="r", shape=pixels.shape)
+            record = self.placed(record, mapped, self.end)
+            with pixels.path.open("rb") as spool:
+                shutil.copyfileobj(spool, frames, _BLOCK_BYTES)
+            pixels.path.unlink()
+        else:
+            record = self.placed(record, pixels, self.end)
+            frames.write(np.ascontiguousarray(pixels).data)
         frames.flush()
         progress.write(_line(record))
         progress.flush()

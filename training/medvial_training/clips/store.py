@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
-from medvial_training.frame_store import GrowingFile
+from medvial_training.clips.spool import handed_over, spooling_in
+from medvial_training.frame_store import GrowingFile, Spooled
 
 FRAMES, INDEX = "frames.bin", "frames.jsonl"
 FORMAT = 1  # count up when the same source and settings give other pixels or times
+
+_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Frames:
     """A video as training reads it."""
 
     frames: NDArray[np.uint8]
-    """(T, H, W, 3) RGB."""
+    """(T, H, W, 3) RGB; of long videos, `spooled`."""
     times_s: NDArray[np.float64]
     """(T,) seconds from the video's beginning, rising."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +109,7 @@ class ClipStore(GrowingFile[ClipRecord]):
         keys = self._keys(sources)
         if not self.holds(keys):
             self._bytes = None
-            jobs = [(source, keys[source.name]) for source in sources]
+            jobs = [(source, keys[source.name], self.folder) for source in sources]
             self.make_from(jobs, _read, keys, [source.name for source in sources], workers)
         return [self.records[source.name] for source in sources]
 
@@ -121,6 +124,17 @@ class ClipStore(GrowingFile[ClipRecord]):
             self._bytes = self._map()
         flat = self._bytes[record.first_byte : self.end_of(record)]
         return flat.reshape(record.count, record.height, record.width, 3)
+
+    def sha256(self, name: str) -> str:
+        """Of a video's pixels; read in blocks, where `frames` would map them all at a time."""
+        record = self._record(name)
+        digest, left = hashlib.sha256(), self.end_of(record) - record.first_byte
+        with self.path.open("rb") as file:
+            file.seek(record.first_byte)
+            while left and (block := file.read(min(left, _BLOCK_BYTES))):
+                digest.update(block)
+                left -= len(block)
+        return digest.hexdigest()
 
     def times_s(self, name: str) -> NDArray[np.float64]:
         """(T,) seconds of a video's frames from its beginning."""
@@ -166,10 +180,11 @@ class ClipStore(GrowingFile[ClipRecord]):
         return np.memmap(self.path, np.uint8, mode="r")
 
 
-def _read(job: tuple[Source, str]) -> tuple[ClipRecord, NDArray[np.uint8]]:
-    source, key = job
+def _read(job: tuple[Source, str, Path]) -> tuple[ClipRecord, NDArray[np.uint8] | Spooled]:
+    source, key, folder = job
     try:
-        video = source.read()
+        with spooling_in(folder):
+            video = source.read()
         if not len(video.frames):
             raise InputError("expected frames, got none")
     except InputError as error:
@@ -180,4 +195,4 @@ def _read(job: tuple[Source, str]) -> tuple[ClipRecord, NDArray[np.uint8]]:
         raise TypeError(f"{source.name}: {len(video.frames)} frames, {len(video.times_s)} times")
     times_s = np.asarray(video.times_s, dtype=np.float64).tolist()
     record = ClipRecord(source.name, key, times_s=times_s, notes=video.notes)
-    return record, video.frames
+    return record, handed_over(video.frames)

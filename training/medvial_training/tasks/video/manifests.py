@@ -1,6 +1,5 @@
 """The tables of step 1: splits, what was left out, and what to inspect."""
 
-import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -97,7 +96,7 @@ def _reason(data: Listed, video: RawVideo) -> str:
 
 def _digest(store: ClipStore, name: str) -> str:
     """Of the frames, so that a copy in another folder or container is known again."""
-    return hashlib.sha256(store.frames(name).data.cast("B")).hexdigest()
+    return store.sha256(name)
 
 
 def _pairs(digests: Sequence[str]) -> list[VideoPair]:

@@ -2,23 +2,26 @@
 
 import functools
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from medvial.cine import Cine
 from medvial.errors import InputError
 from medvial.gait.blazepose import BlazePose
 from medvial.gait.contact_sheet import contact_sheet
-from medvial.gait.crop import CropOptions, crop_clip
+from medvial.gait.crop import CropOptions, crops
 from medvial.gait.person_quality import assess
 from medvial.gait.tracker import Person, follow
 from medvial.gait.walking.clips import facing_right
 from medvial.models import sha256
 from medvial.outputs import write_bytes
 from medvial.video import open_cine
+from medvial_training.clips.spool import spooled
 from medvial_training.clips.store import Frames, Source
 from medvial_training.tasks.gait.walking.sources import WalkingVideo
 
@@ -55,11 +58,26 @@ def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = Non
     with open_cine(video.path) as cine:
         person = follow(cine, _networks(), patient_box=video.box, patient_time_s=video.box_time_s)
         _check(person)
-        frames, times_s = crop_clip(cine, person, crop)
+        frames, times_s = _cut_out(cine, person, crop)
         if sheet is not None:
             _write_sheet(sheet, cine, person, crop)
         notes = _notes(video.path, cine, person)
-        return Frames(facing_right(frames, notes["quality"]["direction"]), times_s, notes)
+        return Frames(frames, times_s, notes)
+
+
+def _cut_out(
+    cine: Cine, person: Person, crop: CropOptions
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Pictures (T, size, size, 3) of a walk to the right and their times (T,) in seconds."""
+    direction = assess(person, cine.info.notes).direction
+    times_s = []
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for time_s, picture in crops(cine, person, crop):
+            times_s.append(time_s)
+            yield facing_right(picture, direction)
+
+    return spooled(pictures()), np.array(times_s)
 
 
 def _check(person: Person) -> None:
