@@ -42,7 +42,7 @@ def prepare_video(source, out):
 
 def prepare_walking(source, out):
     """What step 1 does with one video; what moves is followed."""
-    read_video._networks = lambda: None
+    read_video._networks = lambda _: None
     video = WalkingVideo("long", next(source.rglob("long.mp4")), "P", "ASD")
     read = partial(read_video.read_walker, video, walking_crop(CONFIG))
     return ClipStore(out).make([Source("long", "1", read)], 1)[0].count

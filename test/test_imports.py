@@ -13,7 +13,9 @@ OURS = {"medvial_training", "medvial_rehearsal"}
 VIDEO = {"av", "pydicom", "gdcm"}
 VIDEO_MODULES = re.compile(r"video|.+_cine|dicom.*")  # for them, and imported by their users only
 HEAVY = {"lightning", "pandas", "matplotlib", "sklearn", "mlflow", "jsonargparse"}
-TORCH_ALLOWED = re.compile(r"model|torch_network|unet|r2plus1d|gradient_network|(image|pytorchvideo)_networks")
+TORCH_ALLOWED = re.compile(
+    r"model|torch_network|unet|r2plus1d|gradient_network|(image|pytorchvideo)_networks"
+)
 
 
 def imports(path):

@@ -21,7 +21,7 @@ FIT = FitArgs(max_epochs=1, batch_size=4, mlflow=False, progress=False, accelera
 
 @pytest.mark.slow
 def test_a_grid_is_drawn_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(read_video, "_networks", lambda: None)
+    monkeypatch.setattr(read_video, "_networks", lambda _: None)
     source = write_walks(tmp_path / "raw", patients=8)
     prepare(source, tmp_path / "data", walking=CONFIG, folds=FoldOptions(k=2), workers=1)
     options = {"fit": FIT, "depth": 18, "clip_s": (1.0,)}

@@ -30,7 +30,7 @@ FILES |= {"rejected.csv", "sheets"}
 @pytest.fixture(autouse=True)
 def by_motion(monkeypatch):
     """No networks that find people: what moves is followed."""
-    monkeypatch.setattr(read_video, "_networks", lambda: None)
+    monkeypatch.setattr(read_video, "_networks", lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def prepared(folder, patients, seed, **shortcut):
 
 @pytest.mark.slow
 def test_clothes_pass_cross_validation_and_fail_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(read_video, "_networks", lambda: None)
+    monkeypatch.setattr(read_video, "_networks", lambda _: None)
     biased = prepared(tmp_path / "biased", 36, 1, shortcut="clothes", shortcut_share=1.0)
     config = ClipConfig(**read_json(biased / "walking" / "config.json"))
     run = tmp_path / "run"

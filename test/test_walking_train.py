@@ -43,7 +43,7 @@ def run_training(data, run, **options):
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walking")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_video, "_networks", lambda: None)
+        patch.setattr(read_video, "_networks", lambda _: None)
         source = write_walks(folder / "raw", patients=12)
         prepare(source, folder / "data", walking=CONFIG, folds=FoldOptions(k=2), workers=1)
     return folder / "data"
@@ -217,7 +217,7 @@ def test_the_model_itself_on_its_own_patients_is_no_test(prepared, trained, tmp_
 
 
 def test_other_data_are_tested_whole(prepared, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(read_video, "_networks", lambda: None)
+    monkeypatch.setattr(read_video, "_networks", lambda _: None)
     source = write_walks(tmp_path / "raw", patients=6, site="C")
     prepare(source, tmp_path / "data", walking=CONFIG, folds=FoldOptions(k=2), workers=1)
     metrics = evaluate(

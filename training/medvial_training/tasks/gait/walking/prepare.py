@@ -70,7 +70,7 @@ def prepare_system(
     _check_count(listed, folds)
     store = _store(out, config)
     sheets = out / SHEETS if options.sheets else None
-    sources = [walking_source(v, walking_crop(config), sheets) for v in listed]
+    sources = [walking_source(v, walking_crop(config), sheets, options.rcnn) for v in listed]
     fingerprint = _fingerprint(config, listed, [s.version for s in sources], [folds, about])
     if _is_done(out, fingerprint) and store.is_done(sources):
         log.info("Everything is prepared in %s already.", out)

@@ -16,6 +16,7 @@ from medvial.gait.blazepose import BlazePose
 from medvial.gait.contact_sheet import contact_sheet
 from medvial.gait.crop import CropOptions, crops
 from medvial.gait.person_quality import assess
+from medvial.gait.rcnn import RcnnPeople
 from medvial.gait.tracker import Person, follow
 from medvial.gait.walking.clips import facing_right
 from medvial.models import sha256
@@ -30,22 +31,29 @@ SHEETS = "sheets"
 _JPEG_QUALITY = 85
 
 
-def walking_source(video: WalkingVideo, crop: CropOptions, sheets: Path | None) -> Source:
+def walking_source(
+    video: WalkingVideo, crop: CropOptions, sheets: Path | None, rcnn: str | None = None
+) -> Source:
     """What the store needs to read a video.
 
     Args:
         video: The video.
         crop: How its patient is cut out; belongs to the store's settings.
         sheets: Folder of the contact sheets; None draws none.
+        rcnn: Weights of the R-CNN that finds people, if it is not BlazePose.
     """
     status = video.path.stat()
     changing = [status.st_size, status.st_mtime_ns, video.box, video.box_time_s]
+    if rcnn is not None:
+        changing.append(rcnn)
     version = hashlib.sha256(repr(changing).encode()).hexdigest()[:16]
     sheet = None if sheets is None else sheets / f"{video.name}.jpg"
-    return Source(video.name, version, functools.partial(read_walker, video, crop, sheet))
+    return Source(video.name, version, functools.partial(read_walker, video, crop, sheet, rcnn))
 
 
-def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = None) -> Frames:
+def read_walker(
+    video: WalkingVideo, crop: CropOptions, sheet: Path | None = None, rcnn: str | None = None
+) -> Frames:
     """Follow the patient of a video and cut them out.
 
     Returns:
@@ -56,7 +64,8 @@ def read_walker(video: WalkingVideo, crop: CropOptions, sheet: Path | None = Non
         InputError: The file is no usable video, or nobody is on it or at the patient's box.
     """
     with open_cine(video.path) as cine:
-        person = follow(cine, _networks(), patient_box=video.box, patient_time_s=video.box_time_s)
+        networks = _networks(rcnn)
+        person = follow(cine, networks, patient_box=video.box, patient_time_s=video.box_time_s)
         _check(person)
         frames, times_s = _cut_out(cine, person, crop)
         if sheet is not None:
@@ -109,7 +118,7 @@ def _write_sheet(path: Path, cine: Cine, person: Person, crop: CropOptions) -> N
 
 
 @functools.cache
-def _networks() -> BlazePose:
+def _networks(rcnn: str | None) -> BlazePose:
     """One pair of networks a process; several processes read videos, so one thread each."""
     cv2.setNumThreads(1)
-    return BlazePose(threads=1)
+    return BlazePose(threads=1) if rcnn is None else RcnnPeople(rcnn, threads=1)

@@ -45,6 +45,11 @@ class WalkingOptions:
     sheets: bool = True
     """Draw a contact sheet a video, to see who was followed."""
 
+    rcnn: str | None = None
+    """Find people by torchvision's keypointrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn instead of
+    BlazePose's detector: a file of its weights, or torchvision:NAME, which downloads them. For a
+    GPU; the container cuts by BlazePose."""
+
 
 @dataclass(frozen=True)
 class WalkingVideo:
