@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medvial.errors import InputError
+from medvial.gait.rcnn import RcnnPeople
 from medvial.gait.walking.clips import walking_crop
 from medvial.outputs import read_json, write_json
 from medvial.video_classification.config import ClipConfig
@@ -66,6 +67,8 @@ def prepare_system(
         InputError: Nothing usable is there, or too few patients.
     """
     raw = open_walking(source, options)
+    if options.rcnn is not None:
+        RcnnPeople(options.rcnn)  # refuses weights that every video would be refused with
     config, listed, unwanted = _with_labels(config, raw.videos)
     _check_count(listed, folds)
     store = _store(out, config)

@@ -43,7 +43,7 @@ def walking_source(
         rcnn: Weights of the R-CNN that finds people, if it is not BlazePose.
     """
     status = video.path.stat()
-    changing = [status.st_size, status.st_mtime_ns, video.box, video.box_time_s]
+    changing: list[Any] = [status.st_size, status.st_mtime_ns, video.box, video.box_time_s]
     if rcnn is not None:
         changing.append(rcnn)
     version = hashlib.sha256(repr(changing).encode()).hexdigest()[:16]
