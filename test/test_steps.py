@@ -223,7 +223,7 @@ def test_both_backends_give_the_expected_output(algorithm, backend, tmp_path):
         (2, ["--data=nowhere"], "Expected prepared data in nowhere, got no config.json"),
         (2, ["--fit.max_epochs=0"], "Expected max_epochs of at least 1, got 0"),
         (2, ["--model.height=100"], "Expected height to be a positive multiple of 64"),
-        (2, ["--model.heatmap=sigmoid"], "for imported weights only"),
+        (2, ["--model.heatmap=sigmoid"], "Expected model.heatmap softmax for the loss cross_entropy, got sigmoid"),
         (3, ["--model=nowhere"], "Expected a model folder with manifest.json at nowhere"),
         (4, ["--run=nowhere"], "Expected a model folder with manifest.json at nowhere"),
     ],
@@ -238,7 +238,7 @@ def test_a_users_mistake_is_one_clear_message(number, arguments, message, tmp_pa
 def test_an_unknown_task_is_named(tmp_path):
     result = step(1, task=("gaits",), cwd=tmp_path)
     assert result.returncode == 1
-    assert "expected a task of cldetection, echonet, got gaits" in result.stderr
+    assert "expected a task of cldetection, echonet, gait, video, got gaits" in result.stderr
 
 
 def test_step2_refuses_data_of_another_size(data):
