@@ -29,6 +29,8 @@ STYLE: Any = {
     "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.7,
     "legend.frameon": False,
 }
 

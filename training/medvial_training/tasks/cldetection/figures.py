@@ -1,48 +1,21 @@
 """Figures of the report: error curve, errors per landmark, bias, measurements, calibration."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from medvial_training.figure_style import ACCENT, GREY, INK, LIGHT, WARN, report_figure
 from medvial_training.metrics import Bootstrap, cluster_means
 from medvial_training.tasks.cldetection.labels import place_labels
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import MeasuredPair
 from medvial_training.tasks.cldetection.scores import SDR_MM
 
-INK, GREY, LIGHT, ACCENT, WARN = "#1d2733", "#6b7784", "#d9dee4", "#1f5fa8", "#b3541e"
 CURVE_END_MM = 6.0
 KEY_MEASUREMENTS = ("SNA", "SNB", "ANB", "SN-MP", "FMA", "Wits", "IMPA", "FHI")
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": LIGHT,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-}
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure in the report's style, size in inches; belongs to no window or global state."""
-    with matplotlib.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def error_curve(marks: Marks, bootstrap: Bootstrap, observers: FloatArray | None = None) -> Figure:
@@ -58,7 +31,7 @@ def error_curve(marks: Marks, bootstrap: Bootstrap, observers: FloatArray | None
     patients = np.repeat(marks.clusters, len(marks.landmark_set))
     estimates = cluster_means(100 * share, patients, bootstrap)
     value, low, high = (np.array([getattr(e, n) for e in estimates]) for n in _ESTIMATE)
-    with _figure(7.2, 3.9) as figure:
+    with report_figure(7.2, 3.9) as figure:
         axes = figure.subplots()
         axes.fill_between(grid, low, high, color=ACCENT, alpha=0.18, linewidth=0)
         axes.plot(grid, value, color=ACCENT, linewidth=1.8, label="model against expert")
@@ -86,7 +59,7 @@ def landmark_errors(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
     order = sorted((r for r in rows if r["points"]), key=lambda r: r["mre_mm"])
     error = marks.error_mm
     values = [_known(error[:, row["number"] - 1]) for row in order]
-    with _figure(7.2, 0.9 + 0.235 * len(order)) as figure:
+    with report_figure(7.2, 0.9 + 0.235 * len(order)) as figure:
         axes = figure.subplots()
         axes.axvline(2, color=WARN, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axes.boxplot(
@@ -118,7 +91,7 @@ def bias_map(marks: Marks, rows: list[dict[str, Any]]) -> Figure:
     """Mean error and its spread (1 SD ellipse) of every landmark, on the mean expert shape."""
     shape = _mean_shape(marks)
     offset = marks.offset_mm
-    with _figure(7.2, 7.2) as figure:
+    with report_figure(7.2, 7.2) as figure:
         axes = figure.subplots()
         for index in range(len(rows)):
             known = offset[:, index][np.isfinite(offset[:, index]).all(axis=1)]
@@ -144,7 +117,7 @@ def agreement_plots(pairs: list[MeasuredPair]) -> Figure | None:
         return None
     columns = min(3, len(chosen))
     lines = -(-len(chosen) // columns)
-    with _figure(2.45 * columns, 2.35 * lines) as figure:
+    with report_figure(2.45 * columns, 2.35 * lines) as figure:
         grid = figure.subplots(lines, columns, squeeze=False)
         for axes in grid.ravel()[len(chosen) :]:
             axes.set_axis_off()
@@ -162,7 +135,7 @@ def calibration_plot(calibration: dict[str, Any]) -> Figure:
     y = np.array([row["observed"] for row in bins])
     low = np.array([_or(row["observed_low"], row["observed"]) for row in bins])
     high = np.array([_or(row["observed_high"], row["observed"]) for row in bins])
-    with _figure(4.6, 5.4) as figure:
+    with report_figure(4.6, 5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         top.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
         spans = np.stack([np.clip(y - low, 0, None), np.clip(high - y, 0, None)])
@@ -183,7 +156,7 @@ def coverage_plot(intervals: dict[str, Any]) -> Figure:
         if row["coverage"]["value"] is not None
     ]
     known.sort(key=lambda row: row[0])
-    with _figure(5.6, 0.9 + 0.2 * len(known)) as figure:
+    with report_figure(5.6, 0.9 + 0.2 * len(known)) as figure:
         axes = figure.subplots()
         axes.axvline(100 * intervals["level"], color=WARN, linewidth=1.1, linestyle=(0, (4, 3)))
         for position, (value, low, high, _) in enumerate(known):

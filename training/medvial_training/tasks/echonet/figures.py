@@ -1,7 +1,5 @@
 """Figures of the report: agreement, ROC, error by number of beats, Dice, training curves."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +11,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medvial_training.agreement import agreement
+from medvial_training.figure_style import ACCENT, DASHED, FILL, GREY, LIGHT, WARN, report_figure
 from medvial_training.tasks.echonet.ejection_fraction_scores import AUC_THRESHOLDS, roc_points
 
 FloatArray = NDArray[np.float64]
-
-INK, GREY, LIGHT, ACCENT, WARN, FILL = (
-    "#1d2733",
-    "#6b7784",
-    "#d9dee4",
-    "#1f5fa8",
-    "#b3541e",
-    "#cfdeef",
-)
-DASHED = (0, (4, 3))
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-}
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure in the report's style, size in inches; belongs to no window or global state."""
-    with matplotlib.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def agreement_figure(truth: FloatArray, predicted: FloatArray) -> Figure:
     """True against predicted EF, and their Bland-Altman plot; percent."""
     known = np.isfinite(truth) & np.isfinite(predicted)
     truth, predicted = truth[known], predicted[known]
-    with _figure(7.8, 3.9) as figure:
+    with report_figure(7.8, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         least = float(min(truth.min(), predicted.min()))  # EF of masks may be below 0
         low = max(0.0, least - 5) if least >= 0 else least - 5
@@ -73,7 +40,7 @@ def roc_figure(truth: FloatArray, predicted: FloatArray, auc: dict[str, Any]) ->
     curves = {t: roc_points(truth, predicted, t) for t in AUC_THRESHOLDS}
     if all(points is None for points in curves.values()):
         return None
-    with _figure(4.4, 4.2) as figure:
+    with report_figure(4.4, 4.2) as figure:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=DASHED)
         colours = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.8, len(curves)))
@@ -90,7 +57,7 @@ def roc_figure(truth: FloatArray, predicted: FloatArray, auc: dict[str, Any]) ->
 
 def beats_figure(rows: list[dict[str, Any]]) -> Figure:
     """Box plot of the mean absolute error by number of beats."""
-    with _figure(4.4, 3.3) as figure:
+    with report_figure(4.4, 3.3) as figure:
         axes = figure.subplots()
         boxes = [
             {"med": r["median"], "q1": r["p25"], "q3": r["p75"], "whislo": r["p5"]}
@@ -112,7 +79,7 @@ def beats_figure(rows: list[dict[str, Any]]) -> Figure:
 
 def dice_figure(rows: list[dict[str, Any]]) -> Figure:
     """Dice of every video at end-diastole and end-systole, as histograms."""
-    with _figure(4.4, 3.3) as figure:
+    with report_figure(4.4, 3.3) as figure:
         axes = figure.subplots()
         values = {n: np.array([r[n] for r in rows], np.float64) for n in ("large", "small")}
         known = {n: v[np.isfinite(v)] for n, v in values.items()}
@@ -142,7 +109,7 @@ def training_figure(logs: dict[str, Path]) -> Figure | None:
     tables = {name: table for name, table in tables.items() if len(table) and "epoch" in table}
     if not tables:
         return None
-    with _figure(4.1 * len(tables), 3.2) as figure:
+    with report_figure(4.1 * len(tables), 3.2) as figure:
         panels = figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, (name, table) in zip(panels, tables.items(), strict=True):
             axes.set(xlabel="epoch", title=name.replace("_", " "))
