@@ -51,7 +51,7 @@ def fold_figure(counts: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(folds)), [name.replace("_", " ") for name in folds])
         axes.set_ylabel("patients")
         axes.margins(y=0.2)
-        figure.legend(loc="outside upper left", ncols=min(len(labels), 6))
+        figure.legend(loc="outside lower center", ncols=min(len(labels), 6))  # a notice is above
         return figure
 
 
@@ -158,4 +158,5 @@ def training_figure(logs: Mapping[str, Path], score: str, score_name: str) -> Fi
 def _curve(axes: Any, table: pd.DataFrame, column: str, colour: str, style: str) -> None:
     if column in table:
         known = table[["epoch", column]].dropna()
-        axes.plot(known["epoch"], known[column], color=colour, linestyle=style)
+        dot = "o" if len(known) == 1 else ""  # a line of one point is not seen
+        axes.plot(known["epoch"], known[column], color=colour, linestyle=style, marker=dot)
