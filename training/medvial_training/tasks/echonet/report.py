@@ -11,6 +11,7 @@ from tqdm import tqdm
 from medvial.echonet.networks import EJECTION_FRACTION, SEGMENTATION, EchoNetworks
 from medvial.echonet.postprocess import Learned
 from medvial.outputs import write_bytes
+from medvial_training.figure_style import WARN
 from medvial_training.metrics import Bootstrap
 from medvial_training.report import figure_png, fixed, image_uri, write_report
 from medvial_training.tasks.echonet import figures
@@ -66,7 +67,7 @@ def write_pictures(out: Path, tested: Tested, *, overlays: int, progress: bool) 
     drawn: dict[str, dict[str, Any]] = {}
     for name, figure in draw_figures(tested).items():
         if tested.metrics["phantom"]:
-            figure.suptitle(PHANTOM, fontsize=8, color=figures.WARN)
+            figure.suptitle(PHANTOM, fontsize=8, color=WARN)
         content = figure_png(figure)
         write_bytes(out / "figures" / f"{name}.png", content)
         drawn[name] = {"uri": image_uri(content), "width_px": round(96 * figure.get_figwidth())}
