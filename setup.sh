@@ -4,7 +4,7 @@
 set -euo pipefail
 
 setup_venv() {
-  local root python stamp
+  local root python stamp free need=11
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
   python=${PYTHON:-python3}
   stamp=$root/.venv/.requirements.sha256
@@ -15,6 +15,12 @@ setup_venv() {
   fi
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     echo "setup: $python has no venv module. On Debian: apt-get install python3-venv" >&2
+    return 1
+  fi
+  free=$(df -Pk "$root" | awk 'NR == 2 { print int($4 / 1e6) }')
+  if ((free < need)); then
+    echo "setup: expected $need GB free below $root (7 to keep, the rest while pip unpacks)," \
+      "got $free GB: make room, or clone to a larger disk" >&2
     return 1
   fi
   echo "setup: making .venv (about 2 minutes; 3 GB of packages)"
