@@ -46,7 +46,6 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
     def step() -> None:
         function = _function(task, verb)
         rest[:] = _named_configs(rest, task, verb)
-        _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
         options = parser.instantiate_classes(parser.parse_args(_with_values(rest, parser)))
@@ -79,6 +78,7 @@ def _report(job: Callable[[], Any]) -> int:
     """Run a job; a user's mistake becomes one line on standard error."""
     level = logging.WARNING if _is_helper() else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
+    _quiet_libraries()
     try:
         job()
     except InputError as error:

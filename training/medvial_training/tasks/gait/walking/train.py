@@ -107,7 +107,7 @@ def train_folds(
         "walking_augment": dataclasses.asdict(changes),
         "walking_fit": dataclasses.asdict(fit),
     }
-    notes = {"data": str(data)}
+    notes = {"data": str(data), "run": run.name}  # of a grid, the cell's name
     job = _Job(ClipStore(data), config, fit, training, changes, parameters, notes, resume)
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
