@@ -11,10 +11,12 @@ from medvial.errors import InputError
 from medvial.gait import search as search_module
 from medvial.gait.ahead import read_ahead
 from medvial.gait.blazepose import Circle, Pose, _circle, _region_to_frame, suppress, tiles
+from medvial.gait.clothes import clothes
 from medvial.gait.contact_sheet import contact_sheet
 from medvial.gait.crop import CropOptions, crop_clip, crop_squares, crop_times, cut
-from medvial.gait.motion import changed, moving_boxes, thumbnail
-from medvial.gait.patient import at_box, join, overlap, people, rivals
+from medvial.gait.linking import join
+from medvial.gait.motion import changed, moving_boxes, thumbnail, without
+from medvial.gait.patient import at_box, overlap, people, rivals
 from medvial.gait.person_quality import assess
 from medvial.gait.search import Search
 from medvial.gait.track import Sighting, Track, body_box
@@ -24,16 +26,16 @@ from medvial.video import open_cine
 HEIGHT, WIDTH = 120, 200
 
 
-def walk(x0, x1, *, start=0.0, end=4.0, height=60.0, y=70.0, hz=5.0):
+def walk(x0, x1, *, start=0.0, end=4.0, height=60.0, y=70.0, hz=5.0, worn=None):
     """Somebody whose box goes from x0 to x1 in even steps."""
     times = np.arange(start, end + 1e-9, 1 / hz)
     xs = np.interp(times, (start, end), (x0, x1))
-    return Track([seen(t, x, y, height) for t, x in zip(times, xs, strict=True)])
+    return Track([seen(t, x, y, height, worn) for t, x in zip(times, xs, strict=True)])
 
 
-def seen(time_s, x, y=70.0, height=60.0):
+def seen(time_s, x, y=70.0, height=60.0, worn=None):
     box = (x - height / 5, y - height / 2, x + height / 5, y + height / 2)
-    return Sighting(float(time_s), box, Circle(x, y, 0.55 * height, 0.0, 0.9), 0.99)
+    return Sighting(float(time_s), box, Circle(x, y, 0.55 * height, 0.0, 0.9), 0.99, worn)
 
 
 def video(path, frames, **options):
@@ -52,8 +54,9 @@ def scene(count=30, box=(60, 12), speed=4, start=10):
 class FakePose:
     """Finds bars of bright pixels, as BlazePose finds people."""
 
-    def __init__(self, presence=0.98):
+    def __init__(self, presence=0.98, most=None):
         self.presence = presence
+        self.most = most  # people whom the detector shows of a region, the widest first
         self.detected = 0
 
     def _bars(self, frame):
@@ -67,7 +70,10 @@ class FakePose:
         self.detected += len(regions)
         found = []
         for left, top, right, bottom in regions:
-            for x0, y0, x1, y1 in self._bars(frame[top:bottom, left:right]):
+            bars = sorted(
+                self._bars(frame[top:bottom, left:right]), key=lambda bar: bar[0] - bar[2]
+            )
+            for x0, y0, x1, y1 in bars[: self.most]:
                 radius = 0.55 * (y1 - y0)
                 found.append(Circle(left + (x0 + x1) / 2, top + (y0 + y1) / 2, radius, 0.0, 0.9))
         return suppress(found)
@@ -160,6 +166,54 @@ def test_a_person_behind_a_pillar_stays_one_person():
     joined = join([elsewhere, after, before])
     assert sorted(len(track.sightings) for track in joined) == [8, 16]
     assert len(before.sightings) == 8  # what was given is not changed
+
+
+BLUE, WHITE = (40.0, 60.0, 160.0, 30.0, 30.0, 40.0), (220.0, 220.0, 225.0, 90.0, 80.0, 70.0)
+
+
+@pytest.mark.parametrize(("one", "other"), [(BLUE, WHITE), (None, None)], ids=["clothes", "speed"])
+def test_tracks_that_changed_from_one_person_to_the_other_are_put_right(one, other):
+    before, after = walk(20, 92, end=1.8, worn=one), walk(108, 180, start=2.2, worn=one)
+    early, late = walk(100, 100, end=1.8, worn=other), walk(100, 100, start=2.2, worn=other)
+    confused = [Track(before.sightings + late.sightings), Track(early.sightings + after.sightings)]
+    walker, doctor = sorted(join(confused), key=lambda track: -track.path_px)
+    assert walker.sightings == before.sightings + after.sightings
+    assert doctor.sightings == early.sightings + late.sightings
+
+
+def test_a_track_that_stops_at_somebody_is_parted_from_who_walks_on():
+    before, after = walk(20, 92, end=1.8, worn=BLUE), walk(116, 180, start=2.4, worn=BLUE)
+    doctor = walk(100, 100, start=2.0, worn=WHITE)  # whom the detector had not shown before
+    joined = join([Track(before.sightings + doctor.sightings), after])
+    assert [track.sightings for track in joined] == [
+        before.sightings + after.sightings,
+        doctor.sightings,
+    ]
+
+
+def test_who_turns_round_stays_one_person():
+    there, back = walk(20, 120, end=2.0, worn=BLUE), walk(110, 20, start=2.2, worn=WHITE)
+    track = Track(there.sightings + back.sightings)
+    assert join([track]) == [track]
+
+
+def test_a_single_sighting_on_somebodys_way_is_theirs():
+    track = walk(20, 180)
+    without_one = Track([each for each in track.sightings if each.time_s != 2.0])
+    elsewhere = Track([seen(2.0, 20)])
+    single = Track([each for each in track.sightings if each.time_s == 2.0])
+    assert join([without_one, single, elsewhere]) == [track, elsewhere]
+
+
+def test_clothes_are_the_colours_of_trunk_and_thighs():
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame[20:60, 90:110] = (200, 30, 40)
+    frame[60:100, 90:110] = (10, 90, 170)
+    points = np.zeros((33, 3))
+    points[[11, 12], :2], points[[23, 24], :2] = ((98, 22), (102, 22)), ((98, 60), (102, 60))
+    points[[25, 26], :2] = (96, 95), (104, 95)
+    assert clothes(frame, points) == (200, 30, 40, 10, 90, 170)
+    assert clothes(frame, points + np.array([500, 0, 0])) is None
 
 
 # The patient
@@ -360,6 +414,30 @@ def test_changes_of_known_people_do_not_count():
     assert changed(before, after, whole, WIDTH) == pytest.approx(2 * 720 / 24000, abs=0.01)
     people_boxes = [(8, 48, 24, 112), (88, 48, 104, 112)]
     assert changed(before, after, whole, WIDTH, people_boxes) == 0
+
+
+def test_the_frame_without_somebody_shows_what_is_beside_them():
+    frame = np.zeros((50, 80, 3), np.uint8)
+    frame[:, :30], frame[:, 30:40], frame[:, 40:] = 60, 250, 100
+    empty = without(frame, [(30, -5, 40, 46)])
+    assert empty[:46].max() == 100
+    assert (np.diff(empty[10, :, 0].astype(int)) >= 0).all()
+    assert (empty[46:] == frame[46:]).all()
+    assert without(frame, [(-20, 0, 30, 50)])[10, 0, 0] == 250  # beside them on the right only
+    assert (without(frame, [(100, 0, 120, 50), (0, 0, 80, 50)]).shape) == frame.shape
+
+
+def test_a_detector_that_shows_one_person_a_look_finds_all():
+    fake = FakePose(most=1)
+    search = Search(fake)
+    frames = scene(count=44, speed=2)
+    frames[:, 40:108, 150:170] = 215  # wider: the one whom the detector shows
+    for k in range(0, 44, 6):
+        search.look(k / 30, frames[k])
+    walker, doctor = sorted(search.tracks, key=lambda track: track.sightings[0].circle.x)
+    assert len(walker.sightings) == len(doctor.sightings) == 8
+    assert walker.path_px > 60
+    assert doctor.path_px < 5
 
 
 # Crops

@@ -92,3 +92,26 @@ def _largest(mask: NDArray[np.bool_]) -> Region | None:
     if not _LEAST_AREA <= area / mask.size <= _MOST_AREA:
         return None
     return x, y, x + width, y + height
+
+
+def without(frame: Image, boxes: list[Region]) -> Image:
+    """A frame (H, W, 3) whose boxes are painted over by what is to their left and right.
+
+    Args:
+        frame: RGB.
+        boxes: In its pixels; they may reach beyond it.
+    """
+    if not boxes:
+        return frame
+    painted, (height, width) = frame.copy(), frame.shape[:2]
+    for box in boxes:
+        x0, x1 = max(0, box[0]), min(width, box[2])
+        rows = slice(max(0, box[1]), max(0, min(height, box[3])))
+        if x1 <= x0 or rows.stop <= rows.start:
+            continue
+        left = painted[rows, max(0, x0 - 1)].astype(np.float32)
+        right = painted[rows, min(width - 1, x1)].astype(np.float32)
+        left, right = (right if x0 == 0 else left), (left if x1 == width else right)
+        part = np.linspace(0, 1, x1 - x0, dtype=np.float32)[:, None]
+        painted[rows, x0:x1] = (left[:, None] * (1 - part) + right[:, None] * part).astype(np.uint8)
+    return painted

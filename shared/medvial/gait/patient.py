@@ -1,11 +1,8 @@
 """Which of the people on a video is the patient."""
 
-import math
-
 import numpy as np
 
 from medvial.errors import InputError
-from medvial.gait.search import predicted
 from medvial.gait.track import Box, Track, as_box
 
 LEAST_SIGHTINGS = 3  # of a track, to be a person at all: two can be the same mistake twice
@@ -14,25 +11,7 @@ _WALKING_SLOWLY, _LEAST_SPEED = 0.15, 0.2  # a shorter path too, at so many heig
 _FULL_SCORE = 5  # sightings; who was seen less often counts less
 RIVAL = 0.6  # a second person who scores this part of the patient's might be the patient
 _NEARER = 0.03  # feet so much lower in the picture, by the body's height, are nearer
-_LINK_S = 2.5  # the longest time out of sight, behind a pillar or another person
-_LINK_SIZES = (0.7, 1.4)
 _LEAST_OVERLAP = 0.2  # of a box given by the user with a person's
-
-
-def join(tracks: list[Track]) -> list[Track]:
-    """Tracks in the order of time, those of one person who was out of sight for a while joined."""
-    joined: list[Track] = []
-    for later in sorted((each for each in tracks if each.sightings), key=lambda each: each.start_s):
-        earlier = max(
-            (each for each in joined if _follows(each, later)),
-            key=lambda each: each.end_s,
-            default=None,
-        )
-        if earlier is None:
-            joined.append(Track(list(later.sightings)))
-        else:
-            earlier.sightings.extend(later.sightings)
-    return joined
 
 
 def people(tracks: list[Track]) -> list[Track]:
@@ -132,18 +111,6 @@ def _best_overlap(track: Track, box: Box, time_s: float | None) -> float:
         return 0.0
     found = track.boxes_at(np.array([time_s]))[0]
     return overlap(as_box(found), box)
-
-
-def _follows(earlier: Track, later: Track) -> bool:
-    gap = later.start_s - earlier.end_s
-    if not 0 < gap <= _LINK_S:
-        return False
-    ratio = later.height_px / max(earlier.height_px, 1.0)
-    if not _LINK_SIZES[0] <= ratio <= _LINK_SIZES[1]:
-        return False
-    expected, found = predicted(earlier, later.start_s), later.sightings[0].circle
-    distance = math.hypot(found.x - expected.x, found.y - expected.y)
-    return distance <= (0.75 + 0.5 * gap) * expected.radius
 
 
 def _shown(box: Box) -> str:

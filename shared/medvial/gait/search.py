@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 
 from medvial.gait.blazepose import BlazePose, Circle, Image, Pose, tiles
-from medvial.gait.motion import Region, changed, thumbnail
+from medvial.gait.clothes import clothes
+from medvial.gait.motion import Region, changed, thumbnail, without
 from medvial.gait.track import Box, Sighting, Track, body_box
 
 LEAST_PRESENCE = 0.6  # of the landmark network, for a sighting to be a person
@@ -27,9 +28,10 @@ class Search:
 
     A person who was seen is looked for where they should be now, by the landmark network (a
     detection by itself is no proof: it takes sun flares for people). The detector looks at the
-    whole frame and at tiles of it for others: only where something other than those people has
-    changed, and while somebody is in sight by turns at the whole frame and the most changed tile,
-    less often where little has changed. Who stands is looked at on every second frame.
+    whole frame and at tiles of it for others, with those who are known painted over, for of two who
+    are near each other it shows one: only where something other than those people has changed, and
+    while somebody is in sight by turns at the whole frame and the most changed tile, less often
+    where little has changed. Who stands is looked at on every second frame.
 
     Args:
         blazepose: The networks; None only keeps thumbnails.
@@ -70,7 +72,10 @@ class Search:
                 track.sightings.append(sighting)
                 known.append(sighting)
         circles = self._detect(blazepose, frame, known)
-        self._newcomers(self._others(blazepose, time_s, frame, circles, known), alive)
+        while others := self._others(blazepose, time_s, frame, circles, known):
+            self._newcomers(others, alive)
+            known += others
+            circles = blazepose.detect_in(_without(frame, known), tiles(*frame.shape[:2])[:1])
 
     def _others(
         self,
@@ -93,7 +98,7 @@ class Search:
             if not _is_person(pose, circle, frame):
                 self._rejected.append((time_s, circle))
             elif not _among(pose.circle, [each.circle for each in known + found]):
-                found.append(_sighting(time_s, pose))
+                found.append(_sighting(time_s, pose, frame))
         return found
 
     def _newcomers(self, found: list[Sighting], alive: list[Track]) -> None:
@@ -127,7 +132,7 @@ class Search:
             due = [region for region in due if (region != regions[0]) == bool(tile)][:1]
         for region in due:
             self._searched[region] = now
-        return blazepose.detect_in(frame, due)
+        return blazepose.detect_in(_without(frame, known), due)
 
 
 def _again(
@@ -141,7 +146,7 @@ def _again(
         return replace(track.sightings[-1], time_s=time_s, assumed=True)
     pose = blazepose.pose(frame, expected)
     if _is_person(pose, expected, frame):
-        return _sighting(time_s, pose)
+        return _sighting(time_s, pose, frame)
     if len(track.sightings) < _LEAST_TO_SEARCH:
         return None
     return _found_again(blazepose, track, time_s, frame, [])
@@ -159,7 +164,7 @@ def _found_again(
             continue
         pose = blazepose.pose(frame, circle)
         if _is_person(pose, expected, frame) and not _among(pose.circle, taken):
-            return _sighting(time_s, pose)
+            return _sighting(time_s, pose, frame)
     return None
 
 
@@ -261,10 +266,16 @@ def _around(circle: Circle, frame: Image) -> list[Region]:
     return [(x0, y0, x1, y1)] if x1 - x0 >= 16 and y1 - y0 >= 16 else []
 
 
+def _without(frame: Image, known: list[Sighting]) -> Image:
+    """The frame without those who are known, who would hide others from the detector."""
+    return without(frame, [_whole(sighting.box) for sighting in known])
+
+
 def _whole(box: Box) -> Region:
     x0, y0, x1, y1 = box
     return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
 
 
-def _sighting(time_s: float, pose: Pose) -> Sighting:
-    return Sighting(time_s, body_box(pose), pose.circle, pose.presence)
+def _sighting(time_s: float, pose: Pose, frame: Image) -> Sighting:
+    worn = clothes(frame, pose.points)
+    return Sighting(time_s, body_box(pose), pose.circle, pose.presence, worn)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.gait.blazepose import Circle, Pose
+from medvial.gait.clothes import Clothes
 
 Points = NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -29,6 +30,8 @@ class Sighting:
     circle: Circle
     presence: float
     """0 to 1: that there is a person."""
+    clothes: Clothes | None = None
+    """None: not seen."""
     assumed: bool = False
     """Not looked for on this frame: the person stood where they were on the one before."""
 

@@ -10,8 +10,9 @@ import numpy as np
 from medvial.cine import Cine
 from medvial.gait.ahead import read_ahead
 from medvial.gait.blazepose import BlazePose, Circle, Image
+from medvial.gait.linking import join
 from medvial.gait.motion import moving_boxes
-from medvial.gait.patient import LEAST_SIGHTINGS, at_box, join, people, rivals
+from medvial.gait.patient import LEAST_SIGHTINGS, at_box, people, rivals
 from medvial.gait.search import Search
 from medvial.gait.track import Box, Points, Sighting, Track
 

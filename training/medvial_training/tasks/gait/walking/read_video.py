@@ -26,7 +26,7 @@ from medvial_training.clips.spool import spooled
 from medvial_training.clips.store import Frames, Source
 from medvial_training.tasks.gait.walking.sources import WalkingVideo
 
-FORMAT = 2  # count up when the same file and settings give another person or other pixels
+FORMAT = 3  # count up when the same file and settings give another person or other pixels
 SHEETS = "sheets"
 _JPEG_QUALITY = 85
 
