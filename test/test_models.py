@@ -7,7 +7,7 @@ import pytest
 
 from medvial.cldetection import Config
 from medvial.errors import InputError
-from medvial.models import MANIFEST, ModelFolder, load_network
+from medvial.models import MANIFEST, ModelFolder, load_network, onnx_options
 from medvial.outputs import write_json
 
 
@@ -95,3 +95,10 @@ def test_an_unknown_backend_is_refused(folder, monkeypatch):
     monkeypatch.setenv("MEDVIAL_BACKEND", "tensorflow")
     with pytest.raises(InputError, match="onnx or torch, got 'tensorflow'"):
         load_network(ModelFolder.open(folder, task="cldetection"), lambda: None)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [({5}, 1), ({0, 2}, 2), ({0, 1, 2, 3}, 0)])
+def test_a_network_takes_the_cores_that_it_may_use(monkeypatch, cores, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    assert onnx_options().intra_op_num_threads == threads  # 0: as ONNX Runtime thinks best

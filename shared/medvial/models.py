@@ -173,10 +173,8 @@ def _onnx_network(path: Path) -> Network:
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: anything on stderr marks a platform job
     session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        path.read_bytes(), onnx_options(), providers=["CPUExecutionProvider"]
     )
     name = session.get_inputs()[0].name
 
@@ -185,6 +183,19 @@ def _onnx_network(path: Path) -> Network:
         return output
 
     return run
+
+
+def onnx_options() -> Any:
+    """ONNX Runtime's SessionOptions that leave standard error empty: it marks a platform job."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    usable = len(os.sched_getaffinity(0))
+    if usable < (os.cpu_count() or usable):
+        # By itself it ties a thread to every core, and errs about those that it may not use.
+        options.intra_op_num_threads = usable
+    return options
 
 
 def _parse_manifest(path: Path) -> Manifest:
