@@ -216,17 +216,20 @@ def test_the_model_itself_on_its_own_patients_is_no_test(prepared, trained, tmp_
         evaluate(prepared, trained / "model", tmp_path, split="test", **arguments)
 
 
+def on_others(trained, folder, first):
+    """The model itself on six patients, of whom the first may be among the twelve it knows."""
+    source = write_walks(folder / "raw", patients=6, site="C", first=first)
+    prepare(source, folder / "data", walking=CONFIG, folds=FoldOptions(k=2), workers=1)
+    shown = {"pictures": 2, "resamples": 20, "progress": False}
+    return evaluate(folder / "data", trained / "model", folder / "test", **shown)["walking"]
+
+
 def test_other_data_are_tested_whole(prepared, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(read_video, "_networks", lambda _: None)
-    source = write_walks(tmp_path / "raw", patients=6, site="C")
-    prepare(source, tmp_path / "data", walking=CONFIG, folds=FoldOptions(k=2), workers=1)
-    metrics = evaluate(
-        tmp_path / "data", trained / "model", tmp_path / "test", pictures=2, resamples=20,
-        progress=False,
-    )["walking"]  # fmt: skip
-    assert (metrics["split"], metrics["never_seen"]) == ("all", None)
+    metrics = on_others(trained, tmp_path, 20)
+    assert (metrics["split"], metrics["never_seen"], metrics["unseen"]) == ("all", None, None)
     report = (tmp_path / "test" / "report.html").read_text()
-    assert "was trained on one of these patients was not checked" in report
+    assert "none of these videos is a file that it was trained or chosen on" in report
     assert "patients whom the network never saw" not in report
     assert metrics["patients"]["patients"] == 6
     with pytest.raises(InputError, match=r"cross-validation of .* was made with, got others"):
@@ -234,6 +237,41 @@ def test_other_data_are_tested_whole(prepared, trained, tmp_path, monkeypatch):
             tmp_path / "data", trained / "model", tmp_path / "test", split="cross_validation",
             resamples=20, progress=False,
         )  # fmt: skip
+
+
+def test_files_that_the_model_learned_from_are_named(
+    prepared, trained, tmp_path, monkeypatch, caplog
+):
+    """The same files in another collection, under other names of patients or not."""
+    monkeypatch.setattr(read_video, "_networks", lambda _: None)
+    metrics = on_others(trained, tmp_path, 9)
+    folds = pd.read_csv(prepared / "walking" / "folds.csv").set_index("video")["final"]
+    rows = {
+        row["video"]: row["in_training"]
+        for row in read_rows(tmp_path / "test/walking/per_video.csv")
+    }
+    known = ["w09_0", "w10_0", "w11_0"]
+    assert rows == {**folds[known].to_dict(), "w12_0": "", "w13_0": "", "w14_0": ""}
+    assert metrics["never_seen"] is False
+    assert "of these 6 videos, " in metrics["tested"]
+    assert metrics["tested"].endswith("(by SHA-256): not a test")
+    assert (metrics["unseen"]["patients"], metrics["unseen"]["videos"]) == (3, 3)
+    assert "3 of 6 videos are files that the model was trained or chosen on: w09_0" in caplog.text
+    report = (tmp_path / "test" / "report.html").read_text()
+    assert "Not an independent test: another selection" in report
+    assert "3 patients, 3 videos are left" in report
+
+
+def test_an_earlier_model_does_not_say_what_it_learned_from(prepared, trained, tmp_path):
+    model = shutil.copytree(trained / "model", tmp_path / "model")
+    manifest = read_json(model / "manifest.json")
+    assert len(manifest["training"].pop("learned_from")["walking"]["train"]) == 9
+    del manifest["training"]["splits_sha256"]
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    shown = {"pictures": 0, "resamples": 20, "progress": False}
+    metrics = evaluate(prepared, model, tmp_path / "test", **shown)["walking"]
+    assert metrics["never_seen"] is None
+    assert "trained on some of these patients is not recorded" in metrics["tested"]
 
 
 def test_the_container_gives_the_number_of_the_report(prepared, trained, tmp_path, monkeypatch):

@@ -31,11 +31,11 @@ def walk(seed, leaning, frames=FRAMES):
     return film
 
 
-def write_walks(folder, patients=8, videos=1, site=""):
-    """labels.csv and videos/: every second patient leans, which is ASD."""
+def write_walks(folder, patients=8, videos=1, site="", first=0):
+    """labels.csv and videos/: every second patient leans, which is ASD; same number, same film."""
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     rows = []
-    for patient in range(patients):
+    for patient in range(first, first + patients):
         for number in range(videos):
             name = f"w{patient:02d}_{number}.mp4"
             film = walk([patient, number], patient % 2 == 0)

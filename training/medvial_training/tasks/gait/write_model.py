@@ -10,6 +10,7 @@ from medvial.gait.config import SYSTEMS, TASK
 from medvial.models import ModelFolder
 from medvial.outputs import read_json, replace_folder, write_json
 from medvial_training.provenance import provenance
+from medvial_training.tasks.gait.overlap import LEARNED_FROM, learned_from
 from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS
 
 log = logging.getLogger(__name__)
@@ -72,4 +73,5 @@ def _training(data: Path, trained: list[str]) -> dict[str, Any]:
             for name, part in parts.items()
             for table, digest in part["splits_sha256"].items()
         },
+        LEARNED_FROM: {name: learned_from(data / name) for name in trained},
     }

@@ -26,6 +26,7 @@ from medvial_training.tasks.gait.leg_agility.report import Tested, write_section
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
 from medvial_training.tasks.gait.leg_agility.tables import with_refused, write_tables
 from medvial_training.tasks.gait.leg_agility.train import FOLDS, majority_of
+from medvial_training.tasks.gait.overlap import VIDEOS, overlap_in_words, parts_of, warn
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,7 @@ POOLED = (
     "cross-validation: every patient rated by a network that never saw them, nor was chosen by them"
 )
 HELD_OUT = "the test part of the final network, which never saw these patients"
-OTHER = (
-    "the model itself, on another selection of data than its own; whether it was trained on one of "
-    "these patients was not checked"
-)
+OTHER = "the model itself, on another selection of data than its own: "
 SEEN = "recordings that the model was trained on or chosen by: not a test"
 
 
@@ -87,7 +85,9 @@ def evaluate_system(
         table = rate_recordings(folder, config, recordings, _videos(data, split), progress)
         if table is not None and split == "all":
             table = with_refused(table, recordings)
-        how = {None: OTHER, False: OTHER}.get(same, HELD_OUT if split == "test" else SEEN)
+        how = HELD_OUT if split == "test" else SEEN
+        if not same and table is not None:
+            how = OTHER + _known(folder, data, table)
     if table is None or join_shares().rank:  # the main process goes on alone
         return None
     phantom = bool(read_json(data / SOURCE).get("phantom"))
@@ -172,6 +172,14 @@ def _videos(data: Path, split: str) -> pd.Series:
     if videos.empty:
         raise InputError(f"Expected recordings in the part {split} of {data / FOLDS}, got none.")
     return videos
+
+
+def _known(folder: ModelFolder, data: Path, table: pd.DataFrame) -> str:
+    """In words, which recordings the model has learned from; named in the log."""
+    videos = table["video"].unique().tolist()
+    parts = parts_of(folder.manifest, NAME, data, videos)
+    warn(parts, videos, "recordings", data / VIDEOS)
+    return overlap_in_words(parts, "recordings")
 
 
 def _circumstances(

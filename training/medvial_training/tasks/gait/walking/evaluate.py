@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -22,10 +23,12 @@ from medvial_training.clips.store import ClipStore
 from medvial_training.cross_validation import PREDICTIONS
 from medvial_training.fold_manifest import FINAL
 from medvial_training.folds import load_folds
+from medvial_training.leaks import name_key
 from medvial_training.metrics import Bootstrap
 from medvial_training.provenance import DATA_FIELDS
 from medvial_training.shares import join_shares
 from medvial_training.tables import write_csv
+from medvial_training.tasks.gait.overlap import overlap_in_words, parts_of, warn
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds
 from medvial_training.tasks.gait.walking.prepare import FOLDS, PEOPLE
 from medvial_training.tasks.gait.walking.report import Tested, write_section
@@ -33,6 +36,7 @@ from medvial_training.tasks.gait.walking.train import TEXT, check_prepared, item
 
 log = logging.getLogger(__name__)
 
+PER_VIDEO = "per_video.csv"
 BRIEF = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc", "macro_f1")
 
 NEVER_SEEN = {
@@ -40,7 +44,7 @@ NEVER_SEEN = {
     "chosen on them",
     "test": "the test part, which the model was neither trained nor chosen on",
 }
-OTHER = "another selection of data than the model's own"
+OTHER = "another selection of data than the model's own: "
 SEEN = {
     "train": "the very patients that the model was trained on: not a test",
     "valid": "the patients that the model was chosen on: not an independent test",
@@ -61,7 +65,8 @@ def evaluate_system(
 ) -> tuple[dict[str, Any], Markup] | None:
     """Score the predictions by patient, and show what they rest on.
 
-    Writes per_video.csv, per_patient.csv, figures/ and looks/ into OUT.
+    Writes per_video.csv (where the model itself was tested with `in_training`: the part of its own
+    data that the very file was in), per_patient.csv, figures/ and looks/ into OUT.
 
     Args:
         data: Folder that step 1 wrote.
@@ -92,12 +97,16 @@ def evaluate_system(
     )
     if table is None or join_shares().rank:  # the main process goes on alone
         return None
+    parts = None if pooled else parts_of(folder.manifest, WALKING, data, table["video"].tolist())
+    warn(None if same else parts, table["video"].tolist(), "videos", out / PER_VIDEO)
     metrics = _scores(table, config, bootstrap) | {
-        "quality": _quality(table, config, data, bootstrap)
+        "quality": _quality(table, config, data, bootstrap),
+        "unseen": _unseen(table, parts, config, bootstrap),
     }
-    metrics |= _circumstances(data, folder, config, split, same)
+    metrics |= _circumstances(data, folder, config)
+    metrics |= {"split": split, **_independence(split, same, parts)}
     metrics["bootstrap"] = {"unit": "patient", **vars(bootstrap)}
-    _write_tables(out, table, config)
+    _write_tables(out, table if parts is None else table.assign(in_training=parts), config)
     tested = Tested(data, config, table, metrics, f"{100 * bootstrap.level:g} %", model, run)
     section = write_section(out, tested, pictures, progress)
     _log_result(metrics)
@@ -202,17 +211,43 @@ def _quality(
     }
 
 
-def _circumstances(
-    data: Path, folder: ModelFolder, config: ClipConfig, split: str, same: bool | None
-) -> dict[str, Any]:
+def _unseen(
+    table: pd.DataFrame, parts: list[str] | None, config: ClipConfig, bootstrap: Bootstrap
+) -> dict[str, Any] | None:
+    """Scores of the patients none of whose files the model has learned from, if there are others.
+
+    None where it is not known, or all or none of them are such.
+    """
+    if parts is None:
+        return None
+    learned, known = np.array(parts) != "", np.zeros(len(table), dtype=bool)
+    for names in (table["patient"].map(name_key), table["group"]):
+        known |= names.isin(names[learned]).to_numpy()
+    if known.all() or not known.any():
+        return None
+    return _brief(
+        classification_scores(table[~known], config.labels, config.positive, bootstrap=bootstrap)
+    )
+
+
+def _independence(split: str, same: bool | None, parts: list[str] | None) -> dict[str, Any]:
+    """What was tested, in words, and whether the network had never seen it; None: not known."""
+    if same:
+        return {
+            "tested": NEVER_SEEN.get(split) or SEEN[split],
+            "never_seen": split in NEVER_SEEN,
+        }
+    # The same videos may have been prepared anew, with other folds.
+    return {
+        "tested": OTHER + overlap_in_words(parts, "videos"),
+        "never_seen": False if parts and any(parts) else None,
+    }
+
+
+def _circumstances(data: Path, folder: ModelFolder, config: ClipConfig) -> dict[str, Any]:
     """What was tested on what; no path of a machine."""
     source, manifest = read_json(data / SOURCE), folder.manifest
-    how = NEVER_SEEN.get(split) or SEEN[split] if same else OTHER
     return {
-        "split": split,
-        "tested": how,
-        # The same videos may have been prepared anew, with other folds.
-        "never_seen": split in NEVER_SEEN if same else None,
         "phantom": bool(source.get("phantom")),
         "data": {name: source.get(name) for name in DATA_FIELDS},
         "model": {
@@ -228,7 +263,7 @@ def _circumstances(
 
 def _write_tables(out: Path, table: pd.DataFrame, config: ClipConfig) -> None:
     columns = [f"p_{label}" for label in config.labels]
-    write_csv(out / "per_video.csv", [str(name) for name in table], table.to_numpy().tolist())
+    write_csv(out / PER_VIDEO, [str(name) for name in table], table.to_numpy().tolist())
     first = dict.fromkeys(("site", "fold"), "first")
     means = dict.fromkeys([*columns, "threshold"], "mean")
     rows = table.groupby(["patient", "label"], sort=False, as_index=False)
@@ -249,7 +284,7 @@ def _log_result(metrics: dict[str, Any]) -> None:
     ]
     phantom = "; PHANTOMS, says nothing about clinical accuracy" if metrics["phantom"] else ""
     seen = {True: "never seen in training", False: "NOT a test"}.get(
-        metrics["never_seen"], "whether seen in training was not checked"
+        metrics["never_seen"], "other data"
     )
     log.info(
         "Walking, %d patients, %s: %s (%s%s).",
