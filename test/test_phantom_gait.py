@@ -1,7 +1,9 @@
 """Phantoms of gait: exact joints, people as published, scores by the item's rule, every file."""
 
+import colorsys
 import csv
 import json
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -349,6 +351,25 @@ def test_patients_are_groups(walking_set):
         assert len({(truth[r["video"]]["height_m"], truth[r["video"]]["shirt"]) for r in own}) == 1
     assert {row["label"] for row in rows} == {"ASD", "ASD_not"}
     assert {row["site"] for row in rows} == {"A", "B", "C"}
+
+
+def test_a_site_gives_the_label_away(tmp_path):
+    """Ten patients a site: nine of A have the deformity, one of B, five of C; a shirt a site."""
+    size = {"clip_s": 0.1, "height": 64, "width": 96, "least_videos": 1, "most_videos": 1}
+    write_walking(tmp_path, 30, seed=3, shortcut="site", shortcut_share=0.9, **size)
+    rows, truth = (table(tmp_path / name) for name in ("labels.csv", "PhantomTruth.csv"))
+    found, hues = Counter(), defaultdict(list)
+    for row, exact in zip(rows, truth, strict=True):
+        found[row["site"], row["label"]] += 1
+        red, green, blue = (int(value) / 255 for value in exact["shirt"].split())
+        hues[row["site"]].append(colorsys.rgb_to_hsv(red, green, blue)[0])
+    assert found == {
+        **{("A", "ASD"): 9, ("A", "ASD_not"): 1, ("B", "ASD"): 1, ("B", "ASD_not"): 9},
+        **{("C", "ASD"): 5, ("C", "ASD_not"): 5},
+    }
+    for site, hue in {"A": 0.83, "B": 0.58, "C": 0.02}.items():
+        apart = (np.array(hues[site]) - hue + 0.5) % 1 - 0.5
+        assert np.abs(apart).max() < 0.06
 
 
 def test_leg_agility_set(tmp_path):

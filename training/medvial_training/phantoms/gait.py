@@ -12,8 +12,8 @@ from pathlib import Path
 from medvial_training.cli import run_command
 from medvial_training.phantoms.gait_agility_set import Form, write_leg_agility
 from medvial_training.phantoms.gait_openpose import AgilityPhantom, make_leg_agility
-from medvial_training.phantoms.gait_video import Shortcut, WalkingPhantom, make_walker
-from medvial_training.phantoms.gait_walking_set import write_walking
+from medvial_training.phantoms.gait_video import WalkingPhantom, make_walker
+from medvial_training.phantoms.gait_walking_set import SetShortcut, write_walking
 
 __all__ = [
     "AgilityPhantom",
@@ -36,7 +36,7 @@ def write_gait(
     clip_s: float = 2.4,
     least_videos: int = 2,
     most_videos: int = 4,
-    shortcut: Shortcut = "none",
+    shortcut: SetShortcut = "none",
     shortcut_share: float = 0.95,
     subjects: int = 40,
     most_visits: int = 2,
@@ -56,7 +56,7 @@ def write_gait(
         clip_s: Length of a walking video in seconds.
         least_videos: Fewest walking videos of a patient.
         most_videos: Most walking videos of a patient.
-        shortcut: What gives the label of the walking videos away: clothes, background or none.
+        shortcut: What gives the label of the walking videos away: clothes, background, site, none.
         shortcut_share: In how many patients it does, 0 to 1; in the others it misleads.
         subjects: Subjects of the leg agility test; 0 leaves that set out.
         most_visits: Most leg agility recordings of a subject.

@@ -72,6 +72,7 @@ def make_walker(
     clip_s: float = 2.4,
     shortcut: Shortcut = "none",
     shortcut_share: float = 1.0,
+    shirt_hue: float | None = None,
     bystander: bool | None = None,
     walker: Walker | None = None,
     draw: bool = True,
@@ -88,6 +89,7 @@ def make_walker(
         clip_s: Length in seconds.
         shortcut: What gives the label away: the shirt's colour or the wall's, or nothing.
         shortcut_share: In how many patients it does, 0 to 1; in the others it misleads.
+        shirt_hue: Of the shirt, 0 to 1, whatever the label; any if None.
         bystander: Somebody else in the picture; in two of five videos if None.
         walker: Replaces the sampled one.
         draw: False leaves the frames black: truth alone, fast.
@@ -101,7 +103,8 @@ def make_walker(
     looks = np.random.default_rng([*key, 1])  # apart from the walk: knows nothing of the label
     look, betrays = sample_look(looks), looks.random() < shortcut_share
     hue = (WARM if asd == betrays else COLD) + float(looks.uniform(-0.05, 0.05))
-    if shortcut == "clothes":
+    hue = hue if shirt_hue is None else shirt_hue + float(looks.uniform(-0.05, 0.05))
+    if shortcut == "clothes" or shirt_hue is not None:
         look = replace(look, shirt=from_hsv(hue, 0.8, float(looks.uniform(0.5, 0.9))))
     rng = np.random.default_rng([*key, 2, video])
     camera = _camera(height, width, rng)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ DESCRIPTION = (
     "about clinical accuracy."
 )
 SITES = (("A", 30.0), ("B", 25.0), ("C", 50.0))  # name and frames per second
+GOWNS = (0.83, 0.58, 0.02)  # hues of the sites' own shirts, where these give the label away
+SetShortcut = Literal[Shortcut, "site"]
 LABEL_FIELDS = ("video", "patient", "site", "label", "disease", "visit")
 TRUTH_FIELDS = (
     *("video", "fps", "frames", "width", "height", "facing", "px_per_m", "bystander"),
@@ -52,6 +54,8 @@ class _Plan:
     site: str
     fps: float
     visit: int
+    shirt: float | None
+    """Hue of the site's own shirts, if it has any."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def write_walking(
     clip_s: float = 2.4,
     least_videos: int = 2,
     most_videos: int = 4,
-    shortcut: Shortcut = "none",
+    shortcut: SetShortcut = "none",
     shortcut_share: float = 0.95,
     workers: int = 2,
 ) -> None:
@@ -97,8 +101,10 @@ def write_walking(
         clip_s: Length of a video in seconds.
         least_videos: Fewest videos of a patient.
         most_videos: Most videos of a patient.
-        shortcut: What gives the label away: the colour of the "clothes" or of the "background", or
-            "none". Only for tests of how one would notice.
+        shortcut: What gives the label away: the colour of the "clothes" or of the "background";
+            "site", where patients wear shirts of the site's colour, while most of A have the
+            deformity, most of B have not, and of C one half has; or "none". Only for tests of how
+            one would notice.
         shortcut_share: In how many patients it does, 0 to 1; in the others it misleads.
         workers: Processes that draw.
 
@@ -116,7 +122,8 @@ def write_walking(
     marker = {"phantom": True, "description": DESCRIPTION, "patients": patients, "seed": seed,
               "shortcut": shortcut, "shortcut_share": shortcut_share}  # fmt: skip
     write_json(out / MARKER, marker)
-    plans = _plans(patients, seed, least_videos, most_videos)
+    share = shortcut_share if shortcut == "site" else None
+    plans = _plans(patients, seed, least_videos, most_videos, share)
     job = partial(_write, out, seed, (height, width), clip_s, shortcut, shortcut_share)
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         done = pool.map(job, plans, chunksize=4)
@@ -131,23 +138,35 @@ def write_walking(
     log.info("%d phantom videos of %d patients in %s. %s", len(rows), patients, out, DESCRIPTION)
 
 
-def _plans(patients: int, seed: int, least: int, most: int) -> list[_Plan]:
-    """Half of the patients with the deformity, sites dealt out within each half."""
+def _plans(
+    patients: int, seed: int, least: int, most: int, share: float | None = None
+) -> list[_Plan]:
+    """Every patient's videos, in random order.
+
+    Half of the patients have the deformity, sites dealt out within each half; or, where a share is
+    given, that share of site A, the others of B, and half of C.
+    """
     rng = np.random.default_rng([seed, 0])
-    asd = np.arange(patients) % 2 == 0
-    sites = np.arange(patients) // 2 % len(SITES)
+    own = np.arange(patients)
+    asd, sites = own % 2 == 0, own // 2 % len(SITES)
+    if share is not None:
+        place, sites = np.divmod(own, len(SITES))
+        rates = np.array([share, 1 - share, 0.5])[sites]
+        before, after = (np.floor(n * rates + 0.5) for n in (place, place + 1))
+        asd = after > before
     order = rng.permutation(patients)
     plans = []
-    for number, own in enumerate(order, 1):
-        site, fps = SITES[sites[own]]
+    for number, patient in enumerate(order, 1):
+        site, fps = SITES[sites[patient]]
+        shirt = None if share is None else GOWNS[sites[patient]]
         for visit in range(1, int(rng.integers(least, most + 1)) + 1):
             name = f"phantom{number:04d}_{visit}"
-            plans.append(_Plan(name, number, bool(asd[own]), site, fps, visit))
+            plans.append(_Plan(name, number, bool(asd[patient]), site, fps, visit, shirt))
     return plans
 
 
 def _write(
-    out: Path, seed: int, shape: tuple[int, int], clip_s: float, shortcut: Shortcut,
+    out: Path, seed: int, shape: tuple[int, int], clip_s: float, shortcut: SetShortcut,
     shortcut_share: float, plan: _Plan,
 ) -> _Rows:  # fmt: skip
     phantom = make_walker(
@@ -158,8 +177,9 @@ def _write(
         width=shape[1],
         fps=plan.fps,
         clip_s=clip_s,
-        shortcut=shortcut,
+        shortcut="none" if shortcut == "site" else shortcut,
         shortcut_share=shortcut_share,
+        shirt_hue=plan.shirt,
     )
     file = f"{plan.name}.mp4"
     write_video(out / "videos" / file, phantom.frames, plan.fps, shape)
