@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from films import everything, run, write_images
+from safetensors.torch import load_file
 
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import Predictor
@@ -86,6 +87,30 @@ def test_every_loss_trains(kind, stack, tmp_path):
     assert settings["loss"]["kind"] == kind
     points = Predictor(run / "model")(np.random.default_rng(0).integers(0, 255, (90, 70), "uint8"))
     assert np.isfinite(points.points).all()
+
+
+def test_two_networks_are_distilled_into_one(stack, tmp_path, capsys):
+    data, other = tmp_path / "data", tmp_path / "other"
+    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
+    step("prepare", "--source", stack, "--out", other, *TINY, "--fractions.test", "0.1")
+    for seed in (1, 2):
+        run = ["--run", tmp_path / f"seed{seed}", "--fit.seed", seed]
+        assert step("train", "--data", data, *run, *SHORT) == 0
+    teachers = ["--teachers", f"[{tmp_path / 'seed1/model'},{tmp_path / 'seed2/model'}]"]
+    run = ["--run", tmp_path / "student"]
+    assert step("train", "--data", data, *run, *teachers, *SHORT) == 0
+    assert len(read_json(tmp_path / "student" / "settings.json")["teachers"]) == 2
+    weights = load_file(tmp_path / "student" / "model" / "model.safetensors")
+    assert weights.keys() == load_file(tmp_path / "seed1" / "model" / "model.safetensors").keys()
+    capsys.readouterr()
+    run = ["--run", tmp_path / "refused"]
+    for options, reason in (
+        (["--data", other], r"trained on .*other.train\.csv, got .*seed1.model: it may have seen"),
+        (["--data", data, "--loss.kind", "nll"], "cross_entropy with teachers, got nll"),
+        (["--data", data, "--model.channels", "3"], "channels 1 there, 3 here"),
+    ):
+        assert step("train", *options, *run, *teachers, *SHORT) == 1
+        assert re.search(reason, capsys.readouterr().err)
 
 
 def test_repeats_are_kept_only_where_asked_for(tmp_path):

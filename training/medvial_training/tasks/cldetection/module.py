@@ -9,6 +9,7 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.decode import decode
 from medvial.cldetection.model import build_model
 from medvial_training.fit import FitArgs, TrainedModule
+from medvial_training.tasks.cldetection.distillation import Teachers
 from medvial_training.tasks.cldetection.losses import Loss
 
 
@@ -18,10 +19,12 @@ class LandmarkModule(TrainedModule):
     monitor = "valid/mre_mm"
     mode = "min"
 
-    def __init__(self, config: Config, fit: FitArgs, loss: Loss) -> None:
+    def __init__(
+        self, config: Config, fit: FitArgs, loss: Loss, teachers: Teachers | None = None
+    ) -> None:
         net = build_model(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(net, fit)
-        self.config, self.loss = config, loss
+        self.config, self.loss, self.teachers = config, loss, teachers
         self.error_mm, self.within_2mm = MeanMetric(), MeanMetric()
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
@@ -48,4 +51,5 @@ class LandmarkModule(TrainedModule):
         return heatmaps
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.loss(self._forward(batch["image"]), batch["points"], self.config)
+        taught = self.teachers(batch["image"]) if self.teachers else None
+        return self.loss(self._forward(batch["image"]), batch["points"], self.config, taught)

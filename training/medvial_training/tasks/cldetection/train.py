@@ -22,6 +22,7 @@ from medvial_training.fit import FitArgs, fit_module
 from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.augment import Augmentation
 from medvial_training.tasks.cldetection.dataset import FilmData, Sample
+from medvial_training.tasks.cldetection.distillation import Teachers
 from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_prior
 from medvial_training.tasks.cldetection.learn_intervals import fit_intervals
 from medvial_training.tasks.cldetection.losses import Loss
@@ -39,6 +40,7 @@ def train(
     loss: Loss = Loss(),
     resume: bool = False,
     weights: Path | None = None,
+    teachers: tuple[Path, ...] = (),
 ) -> None:
     """Train the network, learn the shape prior and the calibration, write the model folder.
 
@@ -51,6 +53,8 @@ def train(
         loss: What the network is trained to.
         resume: Go on from the run's last checkpoint.
         weights: Model folder whose weights training starts from.
+        teachers: Model folders, trained on the same films, whose mean heatmap is part of what the
+            network is trained to (loss.teachers_weight).
     """
     if not model.half_pixel_centres:
         raise InputError(
@@ -59,7 +63,7 @@ def train(
     loss.check(model)
     films = FilmData(data, model, fit, augment)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
-    module = LandmarkModule(model, fit, loss)
+    module = LandmarkModule(model, fit, loss, Teachers(teachers, model, data, loss))
     if weights is not None:
         _start_from(module, weights)
     source = data / "source.json"
@@ -87,6 +91,7 @@ def train(
             "fit": dataclasses.asdict(fit),
             "augment": dataclasses.asdict(augment),
             "loss": dataclasses.asdict(loss),
+            "teachers": [str(folder) for folder in teachers],
         },
     )
     if not is_main():
