@@ -1,6 +1,8 @@
 """Kills step 2 of every task again and again, resumes it, and compares it with an undisturbed run.
 
-    python benchmarks/kill_test.py [TASK ...] [--kills 20] [--seed 0]
+    python benchmarks/kill_test.py [NAME ...] [--kills 20] [--seed 0]
+
+A name is a task's, or a system's of gait: walking, leg_agility.
 
 Trains a toy network on phantoms once in peace, then in fresh run folders with SIGKILL at random
 moments and, every second time, at a place that is named: in a step, in validation, in the middle of
@@ -35,8 +37,9 @@ PATIENCE_S = 300
 
 @dataclass(frozen=True)
 class Recipe:
-    """A toy training of one task, as options of its programs."""
+    """A toy training, as options of a task's programs."""
 
+    task: str
     phantoms: tuple[str, ...]
     prepare: tuple[str, ...]
     train: tuple[str, ...]
@@ -44,11 +47,13 @@ class Recipe:
 
 RECIPES = {
     "cldetection": Recipe(
+        "cldetection",
         ("--count=30", "--height=160"),
         ("--model.height=128", "--model.width=96", "--model.widths=[4,6,8,8]"),
         tuple(f"--fit.{option}" for option in COMMON),
     ),
     "echonet": Recipe(
+        "echonet",
         ("--count=12",),
         ("--model.height=64", "--model.width=64"),
         (
@@ -59,7 +64,24 @@ RECIPES = {
             *(f"--ejection_fraction_fit.{option}" for option in COMMON),
         ),
     ),
-    "gait": Recipe(  # leg agility alone: a walking set takes minutes to draw and to follow
+    "walking": Recipe(
+        "gait",
+        (
+            *("--subjects=0", "--patients=9", "--least_videos=1", "--most_videos=2"),
+            *("--height=108", "--width=160", "--clip_s=1", "--workers=1"),
+        ),
+        ("--folds.k=2", "--walking.resize=40", "--walking.crop=32", "--walking.fps=10"),
+        (
+            "--walking.widths=[4,6]",
+            "--walking.clip_s=0.5",
+            "--walking.clip_frames=4",
+            "--walking.clips=2",
+            "--walking_training.balance_sampling=0.5",
+            *(f"--walking_fit.{option}" for option in COMMON),
+        ),
+    ),
+    "leg_agility": Recipe(
+        "gait",
         ("--patients=0", "--subjects=14", "--most_visits=1", "--workers=1"),
         ("--folds.k=2",),
         (
@@ -71,6 +93,7 @@ RECIPES = {
         ),
     ),
     "video": Recipe(
+        "video",
         ("--count=36", "--frames=12"),
         ("--model.resize=40", "--model.crop=32"),
         (
@@ -88,15 +111,15 @@ RECIPES = {
 def main() -> int:
     """Kill, resume and compare; exit code 1 if a run ends otherwise than in peace."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tasks", nargs="*", choices=[[], *RECIPES], metavar="TASK")
-    parser.add_argument("--kills", type=int, default=20, help="for each task")
+    parser.add_argument("names", nargs="*", choices=[[], *RECIPES], metavar="NAME")
+    parser.add_argument("--kills", type=int, default=20, help="for each name")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     _import_all()
     good = True
-    for task in options.tasks or RECIPES:
-        with tempfile.TemporaryDirectory(prefix=f"kill_test.{task}.") as folder:
-            good &= KillTest(task, Path(folder), random.Random(options.seed)).run(options.kills)
+    for name in options.names or RECIPES:
+        with tempfile.TemporaryDirectory(prefix=f"kill_test.{name}.") as folder:
+            good &= KillTest(name, Path(folder), random.Random(options.seed)).run(options.kills)
     print("all as undisturbed" if good else "NOT as undisturbed")
     return 0 if good else 1
 
@@ -106,17 +129,18 @@ def _import_all() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for task in RECIPES:
+    for task in {recipe.task for recipe in RECIPES.values()}:
         for module in (f"tasks.{task}.prepare", f"tasks.{task}.train", f"phantoms.{task}"):
             import_module(f"medvial_training.{module}")
 
 
 class KillTest:
-    """One task's runs, peaceful and disturbed."""
+    """One training's runs, peaceful and disturbed."""
 
-    def __init__(self, task: str, folder: Path, rng: random.Random) -> None:
-        self.task, self.folder, self.rng = task, folder, rng
-        self.recipe, self.places = RECIPES[task], cycle(PLACES)
+    def __init__(self, name: str, folder: Path, rng: random.Random) -> None:
+        self.name, self.folder, self.rng = name, folder, rng
+        self.recipe, self.places = RECIPES[name], cycle(PLACES)
+        self.task = self.recipe.task
 
     def run(self, kills: int) -> bool:
         """Whether every disturbed run ended as the peaceful one."""
@@ -126,7 +150,7 @@ class KillTest:
         assert self._train(peace) == 0, "the peaceful run failed"
         duration = time.monotonic() - start
         log_lines = {p.parent.name: len(_lines(p)) - 1 for p in peace.rglob("log.csv")}
-        print(f"{self.task}: undisturbed {duration:.1f} s, epochs {log_lines}", flush=True)
+        print(f"{self.name}: undisturbed {duration:.1f} s, epochs {log_lines}", flush=True)
         killed, runs, good = 0, 0, True
         while killed < kills:
             runs += 1
