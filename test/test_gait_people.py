@@ -11,7 +11,7 @@ import pytest
 from cines import write_video
 
 from medvial.gait.blazepose import BlazePose, tiles
-from medvial.gait.crop import CropOptions, crop_clip
+from medvial.gait.crop import CropOptions, crops
 from medvial.gait.patient import overlap
 from medvial.gait.person_quality import assess
 from medvial.gait.track import as_box
@@ -80,8 +80,8 @@ def test_the_man_on_the_roof_can_be_asked_for(blazepose):
 
 def test_crops_hold_the_whole_walker(walker):
     cine, person = walker
-    crops, times = crop_clip(cine, person, CropOptions(fps=10, size_px=96))
-    assert crops.shape[1:] == (96, 96, 3)
+    times, pictures = zip(*crops(cine, person, CropOptions(fps=10, size_px=96)), strict=True)
+    assert {picture.shape for picture in pictures} == {(96, 96, 3)}
     assert np.diff(times) == pytest.approx(np.full(len(times) - 1, 0.1))
 
 

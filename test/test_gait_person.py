@@ -13,7 +13,7 @@ from medvial.gait.ahead import read_ahead
 from medvial.gait.blazepose import Circle, Pose, _circle, _region_to_frame, suppress, tiles
 from medvial.gait.clothes import clothes
 from medvial.gait.contact_sheet import contact_sheet
-from medvial.gait.crop import CropOptions, crop_clip, crop_squares, crop_times, cut
+from medvial.gait.crop import CropOptions, crop_squares, crop_times, crops, cut
 from medvial.gait.linking import join
 from medvial.gait.motion import changed, moving_boxes, thumbnail, without
 from medvial.gait.patient import at_box, overlap, people, rivals
@@ -243,6 +243,14 @@ def test_of_two_who_walk_together_the_nearer_one_is_the_patient():
     assert people([behind, walk(20, 150, y=71)])[0] is behind  # as near
 
 
+def test_of_two_side_by_side_the_one_who_hides_the_other_is_the_patient():
+    patient, behind = walk(20, 150), walk(10, 170)
+    del behind.sightings[3:15:2]
+    ranked = people([behind, patient])
+    assert ranked == [patient, behind]
+    assert rivals(ranked) == [behind]
+
+
 def test_two_sightings_are_nobody_where_there_are_better_ones():
     glare = Track(walk(0, 190).sightings[::20])
     assert people([glare, walk(100, 101)]) != [glare]
@@ -317,8 +325,8 @@ def test_the_whole_frame_is_the_last_resort(tmp_path):
     assert not quality.good
     assert quality.warnings[0] == "Frame 3 is damaged."
     assert "the whole frame was taken" in quality.warnings[1]
-    crops, _ = crop_clip(cine, person, CropOptions(fps=5, size_px=40))
-    assert crops.shape == (4, 40, 40, 3)
+    cut_out = [picture for _, picture in crops(cine, person, CropOptions(fps=5, size_px=40))]
+    assert [picture.shape for picture in cut_out] == 4 * [(40, 40, 3)]
 
 
 def test_a_camera_that_moves_shows_no_motion_of_a_person():
@@ -332,7 +340,8 @@ def test_one_frame_is_a_video_without_a_walk(tmp_path):
     person = follow(cine, FakePose())
     assert person.boxes.shape == (1, 4)
     assert "one frame only" in assess(person).warnings[0]
-    assert crop_clip(cine, person, CropOptions(size_px=32))[0].shape == (1, 32, 32, 3)
+    ((_, picture),) = crops(cine, person, CropOptions(size_px=32))
+    assert picture.shape == (32, 32, 3)
 
 
 def test_two_people_and_the_one_pointed_at(tmp_path):
@@ -373,20 +382,22 @@ def test_who_walks_past_somebody_standing_stays_themselves(tmp_path):
     assert other.path_px < 20
 
 
-def test_who_stands_alone_is_looked_at_on_every_second_frame():
+def test_who_stands_still_is_looked_at_once_a_second_and_when_they_move():
     fake, search = FakePose(), Search(None)
     search._blazepose = fake
     still = scene(count=1, start=80)[0]
-    for k in range(16):
+    for k in range(20):
         search.look(k / 5, still)
     (track,) = search.tracks
-    assert len(track.sightings) == 16
+    assert len(track.sightings) == 20
     assumed = [each.assumed for each in track.sightings]
     assert assumed[:6] == [False] * 6
-    assert assumed[6:] == [True, False] * 5
-    search.look(3.2, scene(count=1, start=90)[0])
+    assert assumed[6:] == ([True] * 4 + [False]) * 2 + [True] * 4
+    for k in range(5):
+        search.look((20 + k) / 5, scene(count=1, start=85 + 5 * k)[0])
     assert search.tracks == [track]
-    assert len(track.sightings) == 17
+    assert not any(each.assumed for each in track.sightings[21:])
+    assert track.sightings[-1].centre[0] == pytest.approx(111, abs=1)
 
 
 def test_what_was_no_person_is_verified_once_a_second():
@@ -440,6 +451,25 @@ def test_a_detector_that_shows_one_person_a_look_finds_all():
     assert doctor.path_px < 5
 
 
+def test_landmarks_of_two_at_once_are_nobody_while_one_of_them_is_found():
+    fake, search = FakePose(), Search(None)
+    real, mixed = Circle(85, 76, 35, 0, 0.9), Circle(62, 78, 40, 0, 0.7)
+    boxes = {real: (75, 95), mixed: (50, 90)}
+
+    def pose(frame, circle):
+        points = np.full((33, 3), 0.9)
+        points[:, 0] = np.linspace(*boxes[circle], 33)
+        points[:, 1] = np.linspace(44, 108, 33)
+        return Pose(points, np.zeros((33, 3)), 0.95, circle)
+
+    fake.pose = pose
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    (found,) = search._others(fake, 0.0, frame, [real, mixed], [])
+    assert found.circle == real
+    (found,) = search._others(fake, 0.2, frame, [mixed], [])  # by themselves they are somebody
+    assert found.circle == mixed
+
+
 # Crops
 
 
@@ -490,11 +520,11 @@ def test_any_rate_becomes_the_crops_rate(tmp_path, rate):
     frames += (60 * np.arange(count) / rate).astype(np.uint8)[:, None, None, None]
     cine = video(tmp_path / "a.avi", frames, rate=rate)
     person = follow(cine, FakePose())
-    crops, times = crop_clip(cine, person, CropOptions(fps=10, size_px=16))
+    times, pictures = zip(*crops(cine, person, CropOptions(fps=10, size_px=16)), strict=True)
     assert person.method == "frame"
     assert times == pytest.approx(np.arange(21) / 10)
-    middle = crops[:, 8, 8, 0].astype(float)
-    assert middle == pytest.approx(60 * times, abs=60 * 0.5 / rate + 1.1)
+    middle = np.stack(pictures)[:, 8, 8, 0].astype(float)
+    assert middle == pytest.approx(60 * np.array(times), abs=60 * 0.5 / rate + 1.1)
 
 
 def test_a_variable_rate_becomes_even(tmp_path):
@@ -505,9 +535,10 @@ def test_a_variable_rate_becomes_even(tmp_path):
     )
     cine = video(tmp_path / "a.mkv", frames, pts=pts)
     person = follow(cine, FakePose(), sampled_hz=25)
-    crops, times = crop_clip(cine, person, CropOptions(fps=12.5, size_px=16, in_sight=False))
+    options = CropOptions(fps=12.5, size_px=16, in_sight=False)
+    times, pictures = zip(*crops(cine, person, options), strict=True)
     nearest = [min(pts, key=lambda p, t=t: (abs(p - 1000 * t), p)) for t in times]
-    assert crops[:, 8, 8, 0].tolist() == [p // 5 for p in nearest]
+    assert [picture[8, 8, 0] for picture in pictures] == [p // 5 for p in nearest]
 
 
 # Quality and the sheet

@@ -49,12 +49,6 @@ def crops(cine: Cine, person: Person, options: CropOptions) -> Iterator[tuple[fl
         yield float(times_s[index]), cut(frame, squares[index], options.size_px)
 
 
-def crop_clip(cine: Cine, person: Person, options: CropOptions) -> tuple[Image, Points]:
-    """All crops of a video: (T, size, size, 3) RGB uint8, and their times (T,) in seconds."""
-    found = list(crops(cine, person, options))
-    return np.stack([crop for _, crop in found]), np.array([time_s for time_s, _ in found])
-
-
 def crop_times(person: Person, options: CropOptions) -> Points:
     """(T,) moments of the crops, in seconds of the video."""
     start, end = 0.0, float(person.frame_times_s[-1])

@@ -29,7 +29,7 @@ def thumbnail(frame: Image) -> Image:
 def changed(
     before: Image, after: Image, region: Region, width: int, people: list[Region] | None = None
 ) -> float:
-    """Part (0 to 1) of a region that is not the same any more.
+    """Part (0 to 1) of a region that is not the same any more; 1 beyond the frame.
 
     Args:
         before: Thumbnail.
@@ -44,7 +44,8 @@ def changed(
     for box in people or []:
         left, top, right, bottom = _scaled(box, scale)
         moved[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = False
-    return float(moved[y0:y1, x0:x1].mean())
+    part = moved[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    return float(part.mean()) if part.size else 1.0
 
 
 def moving_boxes(thumbnails: list[Image], width: int) -> list[tuple[int, Region]]:
@@ -109,9 +110,9 @@ def without(frame: Image, boxes: list[Region]) -> Image:
         rows = slice(max(0, box[1]), max(0, min(height, box[3])))
         if x1 <= x0 or rows.stop <= rows.start:
             continue
-        left = painted[rows, max(0, x0 - 1)].astype(np.float32)
-        right = painted[rows, min(width - 1, x1)].astype(np.float32)
-        left, right = (right if x0 == 0 else left), (left if x1 == width else right)
-        part = np.linspace(0, 1, x1 - x0, dtype=np.float32)[:, None]
-        painted[rows, x0:x1] = (left[:, None] * (1 - part) + right[:, None] * part).astype(np.uint8)
+        beside = [painted[rows, max(0, x0 - 1)], painted[rows, min(width - 1, x1)]]
+        if x0 == 0 or x1 == width:
+            beside = beside[1:] if x0 == 0 else beside[:1]
+        size = (x1 - x0, rows.stop - rows.start)
+        painted[rows, x0:x1] = cv2.resize(np.stack(beside, axis=1), size)
     return painted

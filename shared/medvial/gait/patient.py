@@ -48,9 +48,21 @@ def walks(track: Track) -> bool:
 
 
 def score(track: Track) -> float:
-    """How much a person looks like the patient, in pixels; comparable within walkers or others."""
+    """How much a person looks like the patient, in pixels; comparable within walkers or others.
+
+    Who was seen seldom counts less: of two who walk side by side that is the one behind, who is
+    hidden by the other.
+    """
     size = track.path_px if walks(track) else track.height_px
-    return size * min(1.0, len(track.sightings) / _FULL_SCORE)
+    return size * min(1.0, len(track.sightings) / _FULL_SCORE) * _seen_part(track)
+
+
+def _seen_part(track: Track) -> float:
+    """Of the moments looked at from the first to the last sighting, those with the person."""
+    if len(track.sightings) < 2:
+        return 1.0
+    looks = 1 + (track.end_s - track.start_s) / float(np.median(np.diff(track.times_s)))
+    return min(1.0, len(track.sightings) / looks)
 
 
 def rivals(ranked: list[Track]) -> list[Track]:

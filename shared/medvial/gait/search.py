@@ -6,6 +6,7 @@ from dataclasses import replace
 from medvial.gait.blazepose import BlazePose, Circle, Image, Pose, tiles
 from medvial.gait.clothes import clothes
 from medvial.gait.motion import Region, changed, thumbnail, without
+from medvial.gait.patient import overlap
 from medvial.gait.track import Box, Sighting, Track, body_box
 
 LEAST_PRESENCE = 0.6  # of the landmark network, for a sighting to be a person
@@ -19,7 +20,9 @@ _MOST_RADIUS = 0.9  # by the body's longer side; half of it is usual, more is tw
 _LOCAL = 1.5  # half side of the region that is searched for a lost person, by the radius
 _LATELY_S = 1.0
 _STANDS = 0.15  # most that the hips of somebody who stands moved lately, by the radius
+_STILL = 0.1  # of the box: as much changes when somebody who stands moves a hand
 _LEAST_TO_SEARCH = 3  # sightings of somebody who is lost, to be searched for
+_MIXED = 0.1  # of two boxes: landmarks of one may be the other's while both are in sight
 _ONCE_S = 1.0  # what was no person is not looked at again so soon
 
 
@@ -31,7 +34,8 @@ class Search:
     whole frame and at tiles of it for others, with those who are known painted over, for of two who
     are near each other it shows one: only where something other than those people has changed, and
     while somebody is in sight by turns at the whole frame and the most changed tile, less often
-    where little has changed. Who stands is looked at on every second frame.
+    where little has changed. Who stands is looked at on every second frame, who keeps still once a
+    second.
 
     Args:
         blazepose: The networks; None only keeps thumbnails.
@@ -42,10 +46,8 @@ class Search:
         self.thumbnails: list[Image] = []
         self.times_s: list[float] = []
         self._blazepose = blazepose
-        self._searched: dict[Region, Image] = {}
-        """What a region looked like when the detector was there last."""
-        self._people: list[Region] = []
-        """Where people were on the last frame."""
+        self._searched: dict[Region, tuple[Image, list[Region]]] = {}
+        """What the frame looked like when the detector was in a region last, and who was there."""
         self._rejected: list[tuple[float, Circle]] = []
         """When and where the detector was wrong lately."""
 
@@ -60,7 +62,7 @@ class Search:
         alive = [track for track in self.tracks if time_s - track.end_s <= _FORGET_S]
         before_s = self.times_s[-2] if len(self.times_s) > 1 else time_s
         seen = [track for track in alive if track.end_s == before_s]
-        found = [_again(blazepose, track, time_s, frame, alive) for track in seen]
+        found = [self._again(blazepose, track, time_s, frame, alive) for track in seen]
         lost = [
             track
             for track in alive
@@ -76,6 +78,31 @@ class Search:
             self._newcomers(others, alive)
             known += others
             circles = blazepose.detect_in(_without(frame, known), tiles(*frame.shape[:2])[:1])
+
+    def _again(
+        self, blazepose: BlazePose, track: Track, time_s: float, frame: Image, alive: list[Track]
+    ) -> Sighting | None:
+        """The person of a track, where they should be by now."""
+        expected = predicted(track, time_s)
+        alone = not any(
+            _near(predicted(other, time_s), expected) for other in alive if other is not track
+        )
+        if alone and _stands(track) and self._is_still(track, frame.shape[1]):
+            return replace(track.sightings[-1], time_s=time_s, assumed=True)
+        pose = blazepose.pose(frame, expected)
+        if _is_person(pose, expected, frame):
+            return _sighting(time_s, pose, frame)
+        if len(track.sightings) < _LEAST_TO_SEARCH:
+            return None
+        return _found_again(blazepose, track, time_s, frame, [])
+
+    def _is_still(self, track: Track, width: int) -> bool:
+        """Whether somebody looks as when they were looked at last, if not on the last frame."""
+        last = next(each for each in reversed(track.sightings) if not each.assumed)
+        if last.time_s == track.end_s:
+            return True
+        before = self.thumbnails[self.times_s.index(last.time_s)]
+        return changed(before, self.thumbnails[-1], _whole(last.box), width) < _STILL
 
     def _others(
         self,
@@ -97,8 +124,12 @@ class Search:
             pose = blazepose.pose(frame, circle)
             if not _is_person(pose, circle, frame):
                 self._rejected.append((time_s, circle))
-            elif not _among(pose.circle, [each.circle for each in known + found]):
-                found.append(_sighting(time_s, pose, frame))
+                continue
+            sighting = _sighting(time_s, pose, frame)
+            if _among(pose.circle, [each.circle for each in known + found]):
+                continue
+            if not any(overlap(sighting.box, each.box) > _MIXED for each in found):
+                found.append(sighting)  # who is close to one of those is for the next look
         return found
 
     def _newcomers(self, found: list[Sighting], alive: list[Track]) -> None:
@@ -114,42 +145,21 @@ class Search:
         """Whom the detector finds where something has changed; after most changes first."""
         now, width = self.thumbnails[-1], frame.shape[1]
         regions = tiles(*frame.shape[:2])
-        boxes = [_whole(sighting.box) for sighting in known]
-        people = boxes + self._people
-        self._people = boxes
+        people = [_whole(sighting.box) for sighting in known]
         changes = {
-            region: changed(self._searched[region], now, region, width, people)
-            if region in self._searched
-            else 1.0
-            for region in regions
+            region: changed(before, now, region, width, people + then)
+            for region, (before, then) in self._searched.items()
         }
         turn, tile = divmod(len(self.times_s), 2)
         busy = bool(known) and len(self._searched) == len(regions)
         least = _MUCH_CHANGED if busy and turn % 2 else _CHANGED
-        due = [region for region in regions if changes[region] >= least]
-        due.sort(key=lambda region: -changes[region])
+        due = [region for region in regions if changes.get(region, 1.0) >= least]
+        due.sort(key=lambda region: -changes.get(region, 1.0))
         if busy:  # the large are found on the whole frame, the small in tiles: by turns
             due = [region for region in due if (region != regions[0]) == bool(tile)][:1]
         for region in due:
-            self._searched[region] = now
-        return blazepose.detect_in(_without(frame, known), due)
-
-
-def _again(
-    blazepose: BlazePose, track: Track, time_s: float, frame: Image, alive: list[Track]
-) -> Sighting | None:
-    """The person of a track, where they should be by now."""
-    expected = predicted(track, time_s)
-    if _stands(track) and not any(
-        _near(predicted(other, time_s), expected) for other in alive if other is not track
-    ):
-        return replace(track.sightings[-1], time_s=time_s, assumed=True)
-    pose = blazepose.pose(frame, expected)
-    if _is_person(pose, expected, frame):
-        return _sighting(time_s, pose, frame)
-    if len(track.sightings) < _LEAST_TO_SEARCH:
-        return None
-    return _found_again(blazepose, track, time_s, frame, [])
+            self._searched[region] = now, people
+        return blazepose.detect_in(_without(frame, known), due) if due else []
 
 
 def _found_again(
@@ -247,11 +257,11 @@ def _may_be(track: Track, sighting: Sighting) -> bool:
 
 
 def _stands(track: Track) -> bool:
-    """Whether somebody stood for a while, and was looked at on the last frame."""
+    """Whether somebody stood for a while, and was looked at lately."""
     last = track.sightings[-1]
-    if last.assumed or last.time_s - track.start_s < _LATELY_S:
-        return False
     lately = [each for each in track.sightings if last.time_s - each.time_s <= _LATELY_S]
+    if last.time_s - track.start_s < _LATELY_S or all(each.assumed for each in lately[2:]):
+        return False
     x = [each.circle.x for each in lately]
     return max(x) - min(x) <= _STANDS * last.circle.radius
 
