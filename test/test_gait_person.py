@@ -239,7 +239,13 @@ def test_of_two_who_walk_together_the_nearer_one_is_the_patient():
     ranked = people([behind, patient])
     assert ranked == [patient, behind]
     assert rivals(ranked) == [behind]
-    assert people([behind, walk(20, 90, y=74)])[0] is behind  # not as far: only passing
+    assert people([behind, walk(20, 90, y=74)])[0] is behind  # slower: only passing
+    assert people([behind, walk(150, 20, y=74)])[0] is behind  # the other way
+    late = walk(100, 180, start=2.0, y=74)  # hidden before
+    assert people([behind, late])[0] is late
+    there, back = walk(20, 120, end=2.0), walk(110, 20, start=2.2)
+    to_and_fro = Track(there.sightings + back.sightings)
+    assert people([to_and_fro, walk(20, 90, y=74)])[0] is to_and_fro
     assert people([behind, walk(20, 150, y=71)])[0] is behind  # as near
 
 

@@ -10,6 +10,9 @@ WALKING = 0.7  # a path sideways of so many own heights makes a walker
 _WALKING_SLOWLY, _LEAST_SPEED = 0.15, 0.2  # a shorter path too, at so many heights a second
 _FULL_SCORE = 5  # sightings; who was seen less often counts less
 RIVAL = 0.6  # a second person who scores this part of the patient's might be the patient
+_COMPANION = (
+    0.4  # so much of the patient's score has who walks alongside, if in sight for less long
+)
 _NEARER = 0.03  # feet so much lower in the picture, by the body's height, are nearer
 _LEAST_OVERLAP = 0.2  # of a box given by the user with a person's
 
@@ -20,19 +23,37 @@ def people(tracks: list[Track]) -> list[Track]:
     Whoever walks sideways (`walks`) comes before whoever does not.
     Among walkers the longest path in the picture counts, which is that of the near and large ones
     for the same way in metres; among those who stand, size and time in the picture. Of walkers
-    with about the same path, who walk together, the one nearest to the camera comes first: the
-    patient is filmed so that a companion does not hide them.
+    who walk alongside, the one nearest to the camera comes first: the patient is filmed so that a
+    companion does not hide them.
     """
     found = [track for track in tracks if len(track.sightings) >= LEAST_SIGHTINGS] or tracks
     ranked = sorted(found, key=lambda track: (not walks(track), -score(track)))
     if not ranked or not walks(ranked[0]):
         return ranked
-    most = score(ranked[0])
-    together = [track for track in ranked if walks(track) and score(track) >= RIVAL * most]
+    least = _COMPANION * score(ranked[0])
+    companions = [
+        track
+        for track in ranked[1:]
+        if walks(track) and score(track) >= least and _alongside(ranked[0], track)
+    ]
+    together = [ranked[0], *companions]
     nearest = max(together, key=_feet_px)
     if _feet_px(nearest) - _feet_px(ranked[0]) < _NEARER * ranked[0].height_px:
         return ranked
     return [nearest, *(track for track in ranked if track is not nearest)]
+
+
+def _alongside(one: Track, other: Track) -> bool:
+    """Whether two walk the same way at about the same speed while both are in sight."""
+    start, end = max(one.start_s, other.start_s), min(one.end_s, other.end_s)
+    ways = []
+    for track in (one, other):
+        places = [each.circle.x for each in track.sightings if start <= each.time_s <= end]
+        if len(places) < LEAST_SIGHTINGS:
+            return False
+        ways.append(places[-1] - places[0])
+    shorter, longer = sorted(ways, key=abs)
+    return shorter * longer > 0 and abs(shorter) >= RIVAL * abs(longer)
 
 
 def _feet_px(track: Track) -> float:
