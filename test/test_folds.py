@@ -223,6 +223,30 @@ def test_validation_shares_nobody_either(tmp_path, part):
         load_folds(manifest(tmp_path, swap(table, "fold_3", video, part)))
 
 
+@pytest.mark.parametrize(
+    ("share", "fold_1", "final"),
+    [(0.1, 1, 2), (0.2, 2, 4), (0.3, 3, 6), (0.35, 4, 7), (0.4, 4, 8), (0.45, 5, 9), (0.5, 5, 10)],
+)
+def test_as_many_validate_as_asked_for(share, fold_1, final, caplog):
+    """Of 10 patients beside the test, and of all 20."""
+    table = pd.DataFrame({"video": map(str, range(20)), "label": ["ASD", "ASD_not"] * 10})
+    made = make_folds(table.assign(patient=table["video"]), k=2, valid_share=share)
+    assert [(made[name] == "valid").sum() for name in ("fold_1", "final")] == [fold_1, final]
+    assert "Patients that validate" not in caplog.text
+
+
+def test_another_share_than_asked_for_is_told(caplog):
+    """One patient has as many videos as all the others."""
+    patients = ["P00"] * 12 + [f"P{n:02}" for n in range(1, 13)]
+    labels = ["ASD"] * 12 + ["ASD", "ASD_not"] * 6
+    table = pd.DataFrame({"video": map(str, range(24)), "patient": patients, "label": labels})
+    made = make_folds(table, k=2, valid_share=0.5)
+    count = made.loc[made["final"] == "valid", "patient"].nunique()
+    assert count < 5  # of 13
+    told = f"Patients that validate, with valid_share 0.5: {count} of 13 in final."
+    assert told in caplog.text
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_numbers_and_other_words_are_read(tmp_path, first):
     made = make_folds(videos(), k=3, seed=0)

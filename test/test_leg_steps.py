@@ -1,5 +1,6 @@
 """Leg agility through steps 1 to 3, on people whose knees move as formulas say."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -230,6 +231,32 @@ def test_step_2_rates_each_leg_by_networks_that_never_saw_the_patient(data, run)
     }
     metrics = json.loads((folder / "model" / "metrics.json").read_text())
     assert set(metrics["cross_validation"]) == {"left", "right", "both"}
+
+
+def test_what_nobody_learns_from_is_told(data, tmp_path, caplog):
+    caplog.set_level("INFO", "medvial_training")
+    legs = pd.read_csv(data / "legs.csv", dtype=str, keep_default_na=False)
+    legs.loc[legs["video"] == "R02", "used"] = "0"
+    spoiled = shutil.copytree(data, tmp_path / "data")
+    legs.to_csv(spoiled / "legs.csv", index=False)
+    folds = pd.read_csv(data / "folds.csv", dtype=str)
+    folds[folds["video"] != "R02"].to_csv(spoiled / "folds.csv", index=False)
+    train_system(spoiled, tmp_path / "run", config_of(data), FIT, TRAINING, resume=False)
+    count = len(folds)
+    lost = (
+        f"Not used: 2 legs with a clinician's score that cannot be rated (why: {spoiled}/legs.csv)"
+    )
+    assert f"{lost}, 1 of {count} recordings that are in no fold." in caplog.text
+    rejected = len(pd.read_csv(data / "rejected.csv"))
+    told = f"Recordings and legs that step 1 left out: {rejected} ({spoiled / 'rejected.csv'})."
+    assert told in caplog.text
+
+
+def test_a_forest_has_no_start(data, tmp_path):
+    training = dataclasses.replace(TRAINING, weights="runs/gait/model")
+    with pytest.raises(InputError, match=r"no --leg_agility_training\.weights .*kinematic"):
+        train_system(data, tmp_path, config_of(data), FIT, training, resume=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_finished_folds_are_kept(data, run, monkeypatch):

@@ -66,6 +66,19 @@ def test_videos_become_pictures_of_the_patient_and_folds(raw, tmp_path):
     assert folds.names == ("fold_1", "fold_2", "final")
 
 
+def test_sheets_that_are_wanted_later_are_drawn(raw, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "medvial_training")
+    out = run(raw, tmp_path / "out", walking_options=WalkingOptions(sheets=False))
+    assert not (out / "sheets").exists()
+    wanted = run(raw, tmp_path / "wanted") / "sheets"
+    for left_out in (8, 1):
+        run(raw, tmp_path / "out")
+        assert f"{left_out} of 8 contact sheets are not there yet: drawn now." in caplog.text
+        drawn = {path.name: path.read_bytes() for path in (out / "sheets").iterdir()}
+        assert drawn == {path.name: path.read_bytes() for path in wanted.iterdir()}
+        (out / "sheets" / "w03_0.jpg").unlink()
+
+
 def test_a_second_run_reads_nothing_anew(raw, tmp_path, monkeypatch):
     out = run(raw, tmp_path / "out")
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}

@@ -16,6 +16,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,7 @@ from medvial_training.splits import SPLITS
 log = logging.getLogger(__name__)
 
 KNOWN = "videos.csv"
+FINEST = 20  # parts into which patients are dealt to take a share of them
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def make_folds(
     for number, test in enumerate(tests, start=1):
         result[f"{FOLD}{number}"] = _parts(result, pool, test, valid_share, seed)
     result[FINAL] = _parts(result, pool, np.flatnonzero(held_out), valid_share, seed)
-    for line in missing_classes(Folds(result, fold_names(result))):
+    made = Folds(result, fold_names(result))
+    for line in [*missing_classes(made), *_odd_shares(made, valid_share)]:
         log.warning("%s", line)
     return result
 
@@ -199,6 +202,22 @@ def missing_classes(folds: Folds) -> list[str]:
     return lines
 
 
+def _odd_shares(folds: Folds, valid_share: float) -> list[str]:
+    """A line that names the folds whose validation part is a patient or more off its share.
+
+    Groups are kept whole and classes even, and a class may have few patients.
+    """
+    odd = []
+    for fold in folds.names:
+        known = folds.table[folds.table[fold].isin(SPLITS[:2])]
+        valid, count = (t["group"].nunique() for t in (folds.part(fold, "valid"), known))
+        if abs(valid - valid_share * count) > 1:
+            odd.append(f"{valid} of {count} in {fold}")
+    if not odd:
+        return []
+    return [f"Patients that validate, with valid_share {valid_share:g}: {', '.join(odd)}."]
+
+
 def _assert_apart(
     table: pd.DataFrame, parts: Sequence[str], known: dict[str, list[str]], where: str
 ) -> None:
@@ -252,19 +271,25 @@ def _parts(
             "Expected at least 2 patients to train and to validate on beside the test, got "
             f"{count}. Give more data, or ask for other folds."
         )
-    valid = rest[_validation(table.iloc[rest], min(round(1 / valid_share), count), seed)]
+    share = max(Fraction(valid_share).limit_denominator(min(FINEST, count)), Fraction(1, count))
+    valid = rest[_validation(table.iloc[rest], share, seed)]
     parts = np.full(len(table), "", dtype=object)
     parts[rest], parts[valid], parts[test] = "train", "valid", "test"
     return list(parts)
 
 
-def _validation(table: pd.DataFrame, parts: int, seed: int) -> NDArray[np.intp]:
-    """Rows of one of several equal parts: the first of those that lack the fewest classes."""
+def _validation(table: pd.DataFrame, share: Fraction, seed: int) -> NDArray[np.intp]:
+    """Rows of some of several equal parts: the first of those that lack the fewest classes."""
     labels = table["label"].to_numpy()
-    return max(
-        (rows for rows in _stratified(table, parts, seed) if len(rows)),
-        key=lambda rows: len(set(labels[rows])) + len(set(np.delete(labels, rows))),
-    )
+    left = [rows for rows in _stratified(table, share.denominator, seed) if len(rows)]
+    chosen = np.arange(0)
+    for _ in range(min(share.numerator, len(left) - 1)):
+        more = [np.append(chosen, rows) for rows in left]
+        classes = [len(set(labels[rows])) + len(set(np.delete(labels, rows))) for rows in more]
+        best = classes.index(max(classes))
+        chosen = more[best]
+        del left[best]
+    return chosen
 
 
 def _held_out(table: pd.DataFrame) -> NDArray[np.bool_]:

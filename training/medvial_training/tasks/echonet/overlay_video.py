@@ -246,7 +246,9 @@ def _encode(
     with av.open(str(path), "w", format=container_format) as container:
         stream: Any = container.add_stream(encoder, rate=Fraction(fps).limit_denominator(1001))
         stream.pix_fmt = "yuv420p" if encoder == "libx264" else "yuvj420p"
-        stream.options = {"crf": "24"} if encoder == "libx264" else {}
+        # Without mbtree, which gives other bytes from run to run.
+        options = {"crf": "24", "x264-params": "mbtree=0"}
+        stream.options = options if encoder == "libx264" else {}
         for index, picture in enumerate(frames):
             if index == 0:
                 stream.height, stream.width = picture.shape[:2]

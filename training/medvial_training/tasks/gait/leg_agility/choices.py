@@ -28,7 +28,7 @@ class LegTraining:
     weights: str | None = None
     """Where the network starts: a model folder of gait or leg_agility.safetensors; for rendered a
     video network's .pt, .pth or .safetensors file, for resnet18_lstm a ResNet-18's; or
-    torchvision:NAME, which downloads the weights of that name."""
+    torchvision:NAME, which downloads the weights of that name. A forest has no start."""
 
     augment: LegAugmentation = field(default_factory=LegAugmentation)
     """Random changes of the keypoints."""

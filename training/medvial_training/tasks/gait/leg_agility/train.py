@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
 from medvial.gait.leg_agility.rating import expected_scores, probabilities, scores
 from medvial.gait.leg_agility.signals import LEGS, Leg
@@ -20,7 +21,7 @@ from medvial_training.cross_validation import PREDICTIONS, run_folds
 from medvial_training.distributed import is_main
 from medvial_training.fit_args import FitArgs
 from medvial_training.fold_manifest import FINAL, assert_listed
-from medvial_training.folds import load_folds
+from medvial_training.folds import Folds, load_folds
 from medvial_training.metrics import Bootstrap
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.leg_agility.choices import LegTraining
@@ -32,13 +33,18 @@ from medvial_training.tasks.gait.leg_agility.learn import (
     weights_name,
 )
 from medvial_training.tasks.gait.leg_agility.ordinal import fit_temperature
-from medvial_training.tasks.gait.leg_agility.recordings import VIDEOS, LegSample, Recordings
+from medvial_training.tasks.gait.leg_agility.recordings import (
+    LEG_TABLE,
+    VIDEOS,
+    LegSample,
+    Recordings,
+)
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
 from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
 
 log = logging.getLogger(__name__)
 
-FOLDS, MODEL = "folds.csv", "model"
+FOLDS, REJECTED, MODEL = "folds.csv", "rejected.csv", "model"
 OUTPUT = "output_"
 
 
@@ -63,9 +69,19 @@ def train_system(
         fit: How networks are trained.
         training: Balance, start, random changes, forest.
         resume: Keep what is done, and go on from the last checkpoints.
+
+    Raises:
+        InputError: The data are not prepared so, two parts of a fold share something, or options do
+            not fit each other.
     """
+    if config.kind == "kinematic" and training.weights is not None:
+        raise InputError(
+            f"Expected no --leg_agility_training.weights with --leg_agility.kind kinematic, got "
+            f"{training.weights}: a forest starts from nothing. Leave it out, or choose a network."
+        )
     folds, recordings = load_folds(data / FOLDS), Recordings.open(data)
     assert_listed(folds.table, data / VIDEOS)
+    _say_what_is_left_out(data, folds, recordings)
     settings = {
         "leg_agility": dataclasses.asdict(config),
         "leg_agility_fit": dataclasses.asdict(fit),
@@ -82,6 +98,22 @@ def train_system(
     run_folds(folds, run, one, settings, resume=resume)
     if is_main():
         _finish(data, run, config)
+
+
+def _say_what_is_left_out(data: Path, folds: Folds, recordings: Recordings) -> None:
+    """How many recordings and scored legs nobody learns from or is tested on."""
+    legs = recordings.legs
+    lost = int(((legs["score"] != "") & (legs["used"] == "0")).sum())
+    absent = int((~recordings.table["video"].isin(folds.table["video"])).sum())
+    if lost or absent:
+        log.info(
+            "Not used: %d legs with a clinician's score that cannot be rated (why: %s), %d of %d "
+            "recordings that are in no fold.",
+            *(lost, data / LEG_TABLE, absent, len(recordings.table)),
+        )
+    if (data / REJECTED).is_file():
+        rejected = len(pd.read_csv(data / REJECTED, dtype=str))
+        log.info("Recordings and legs that step 1 left out: %d (%s).", rejected, data / REJECTED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,9 @@ SIDE = 240  # pixels of a picture in the film
 STILLS = 6  # frames of the still
 _REPEATS = 4  # of the clip in the film, at half speed: one is over too soon to be seen
 
+# x264's mbtree reads beside its data: the bytes would differ from run to run.
+ENCODER = {"crf": "20", "x264-params": "mbtree=0"}
+
 Frames = NDArray[np.uint8]
 
 
@@ -71,7 +74,7 @@ def write_film(path: Path, seen: Look, config: ClipConfig) -> None:
     part = path.with_name(f"{path.stem}.part.mp4")
     with av.open(str(part), "w") as container:
         stream: Any = container.add_stream("libx264", max(rate, Fraction(1)))
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "20"}
+        stream.pix_fmt, stream.options = "yuv420p", ENCODER
         stream.height, stream.width = SIDE, 2 * SIDE
         for pair in [*zip(seen.clip, seen.shown, strict=True)] * _REPEATS:
             picture = np.hstack([_enlarged(frame) for frame in pair])

@@ -1,6 +1,7 @@
 """Step 1 of walking: videos to pictures of the patient, folds, and what is known of each."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -8,17 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from medvial.errors import InputError
 from medvial.gait.rcnn import RcnnPeople
 from medvial.gait.walking.clips import walking_crop
 from medvial.outputs import read_json, write_json
 from medvial.video_classification.config import ClipConfig
 from medvial_training.clips.store import ClipRecord, ClipStore
+from medvial_training.frame_store import in_processes
 from medvial_training.near_duplicate_videos import find_near_duplicate_videos
 from medvial_training.splits import group_samples
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.systems import CONFIG, SOURCE, FoldOptions
-from medvial_training.tasks.gait.walking.read_video import FORMAT, SHEETS, walking_source
+from medvial_training.tasks.gait.walking.read_video import (
+    FORMAT,
+    SHEETS,
+    draw_sheet,
+    sheet_of,
+    walking_source,
+)
 from medvial_training.tasks.gait.walking.sources import (
     WalkingOptions,
     WalkingVideo,
@@ -77,10 +87,12 @@ def prepare_system(
     fingerprint = _fingerprint(config, listed, [s.version for s in sources], [folds, about])
     if _is_done(out, fingerprint) and store.is_done(sources):
         log.info("Everything is prepared in %s already.", out)
+        _draw_missing(listed, store, config, sheets, options.rcnn, workers)
         _report(out, read_json(out / SOURCE))
         return
     (out / CONFIG).unlink(missing_ok=True)  # the later steps need it: nothing half-done
     records = store.make(sources, workers)
+    _draw_missing(listed, store, config, sheets, options.rcnn, workers)
     rejected = [*raw.rejected, *unwanted]
     rejected += [(r.name, r.reason) for r in records if r.reason]
     videos = [v for v, r in zip(listed, records, strict=True) if not r.reason]
@@ -91,6 +103,28 @@ def prepare_system(
     write_json(out / SOURCE, about | {"folds": dataclasses.asdict(folds)})
     write_json(out / CONFIG, dataclasses.asdict(config))
     _report(out, about)
+
+
+def _draw_missing(
+    videos: Sequence[WalkingVideo],
+    store: ClipStore,
+    config: ClipConfig,
+    sheets: Path | None,
+    rcnn: str | None,
+    workers: int | None,
+) -> None:
+    """Draw the contact sheets of videos that were read when none were asked for."""
+    if sheets is None:
+        return
+    usable = [video for video in videos if not store.records[video.name].reason]
+    missing = [video for video in usable if not sheet_of(video, sheets).is_file()]
+    if not missing:
+        return
+    log.info("%d of %d contact sheets are not there yet: drawn now.", len(missing), len(usable))
+    draw = functools.partial(draw_sheet, walking_crop(config), sheets, rcnn)
+    drawn = in_processes(draw, missing, workers)
+    for _ in tqdm(drawn, total=len(missing), unit="video", desc="Drawing", mininterval=0.5):
+        pass
 
 
 def _store(out: Path, config: ClipConfig) -> ClipStore:

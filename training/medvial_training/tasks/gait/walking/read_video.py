@@ -47,7 +47,7 @@ def walking_source(
     if rcnn is not None:
         changing.append(rcnn)
     version = hashlib.sha256(repr(changing).encode()).hexdigest()[:16]
-    sheet = None if sheets is None else sheets / f"{video.name}.jpg"
+    sheet = None if sheets is None else sheet_of(video, sheets)
     return Source(video.name, version, functools.partial(read_walker, video, crop, sheet, rcnn))
 
 
@@ -64,14 +64,35 @@ def read_walker(
         InputError: The file is no usable video, or nobody is on it or at the patient's box.
     """
     with open_cine(video.path) as cine:
-        networks = _networks(rcnn)
-        person = follow(cine, networks, patient_box=video.box, patient_time_s=video.box_time_s)
+        person = _person(cine, video, rcnn)
         _check(person)
         frames, times_s = _cut_out(cine, person, crop)
         if sheet is not None:
             _write_sheet(sheet, cine, person, crop)
         notes = _notes(video.path, cine, person)
         return Frames(frames, times_s, notes)
+
+
+def draw_sheet(crop: CropOptions, sheets: Path, rcnn: str | None, video: WalkingVideo) -> None:
+    """Draw the contact sheet of a video that was read without.
+
+    Args:
+        crop: As it was cut out.
+        sheets: Folder of the contact sheets.
+        rcnn: As it was read with.
+        video: The video.
+
+    Raises:
+        InputError: The file is not there any more.
+    """
+    with open_cine(video.path) as cine:
+        person = _person(cine, video, rcnn)
+        _write_sheet(sheet_of(video, sheets), cine, person, crop)
+
+
+def sheet_of(video: WalkingVideo, sheets: Path) -> Path:
+    """Where its contact sheet lies."""
+    return sheets / f"{video.name}.jpg"
 
 
 def _cut_out(
@@ -87,6 +108,12 @@ def _cut_out(
             yield facing_right(picture, direction)
 
     return spooled(pictures()), np.array(times_s)
+
+
+def _person(cine: Cine, video: WalkingVideo, rcnn: str | None) -> Person:
+    """The patient, followed through the video."""
+    networks = _networks(rcnn)
+    return follow(cine, networks, patient_box=video.box, patient_time_s=video.box_time_s)
 
 
 def _check(person: Person) -> None:
