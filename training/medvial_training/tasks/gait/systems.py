@@ -41,7 +41,8 @@ class FoldOptions:
     """patient: whole patients, classes in even shares. site: one site is left out at a time."""
 
     valid_share: float = 0.2
-    """Of the patients that are not tested in a fold, those who choose its best epoch."""
+    """Of the patients that are not tested in a fold, those who choose its best epoch; the log says
+    where whole patients and even classes make it more or fewer."""
 
     seed: int = 0
     """Same seed, same folds."""

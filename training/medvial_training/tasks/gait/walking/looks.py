@@ -23,8 +23,7 @@ SIDE = 240  # pixels of a picture in the film
 STILLS = 6  # frames of the still
 _REPEATS = 4  # of the clip in the film, at half speed: one is over too soon to be seen
 
-# x264's mbtree reads beside its data: the bytes would differ from run to run.
-ENCODER = {"crf": "20", "x264-params": "mbtree=0"}
+ENCODER = {"crf": "20", "x264-params": "mbtree=0"}  # mbtree gives other bytes from run to run
 
 Frames = NDArray[np.uint8]
 

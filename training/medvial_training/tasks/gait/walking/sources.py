@@ -43,7 +43,7 @@ class WalkingOptions:
     optionally time_s, when they are there."""
 
     sheets: bool = True
-    """Draw a contact sheet a video, to see who was followed."""
+    """Draw a contact sheet a video, to see who was followed; later, too, those that are missing."""
 
     rcnn: str | None = None
     """Find people by torchvision's keypointrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn instead of
