@@ -38,6 +38,7 @@ def join(tracks: list[Track]) -> list[Track]:
         else:
             chain.extend(piece)
             chain.sort(key=lambda each: each.time_s)
+    people = _filled(people)
     return [Track(chain) for chain in sorted(people, key=lambda chain: chain[0].time_s)]
 
 
@@ -141,6 +142,29 @@ def _chains(tracks: list[list[Piece]]) -> list[Piece]:
                 chain += pieces[place]
             chains.append(chain)
     return chains
+
+
+def _filled(chains: list[Piece]) -> list[Piece]:
+    """The chains, those that fit into a gap of another put there."""
+    kept: list[Piece] = []
+    for chain in sorted(chains, key=len, reverse=True):
+        home = next((each for each in kept if _fits_gap(each, chain)), None)
+        if home is None:
+            kept.append(list(chain))
+        else:
+            home.extend(chain)
+            home.sort(key=lambda each: each.time_s)
+    return kept
+
+
+def _fits_gap(chain: Piece, other: Piece) -> bool:
+    """Whether a person goes on as the other, and then as themselves again."""
+    before = [each for each in chain if each.time_s < other[0].time_s]
+    after = [each for each in chain if each.time_s > other[-1].time_s]
+    if min(len(before), len(other), len(after)) < _LEAST_PIECE:
+        return False
+    whole = len(before) + len(after) == len(chain)
+    return whole and max(_cost(before, other), _cost(other, after)) <= _MOST
 
 
 def _fits_in(chain: Piece, piece: Piece) -> bool:

@@ -20,7 +20,6 @@ _MOST_RADIUS = 0.9  # by the body's longer side; half of it is usual, more is tw
 _LOCAL = 1.5  # half side of the region that is searched for a lost person, by the radius
 _LATELY_S = 1.0
 _STANDS = 0.15  # most that the hips of somebody who stands moved lately, by the radius
-_STILL = 0.1  # of the box: as much changes when somebody who stands moves a hand
 _LEAST_TO_SEARCH = 3  # sightings of somebody who is lost, to be searched for
 _MIXED = 0.1  # of two boxes: landmarks of one may be the other's while both are in sight
 _ONCE_S = 1.0  # what was no person is not looked at again so soon
@@ -34,8 +33,7 @@ class Search:
     whole frame and at tiles of it for others, with those who are known painted over, for of two who
     are near each other it shows one: only where something other than those people has changed, and
     while somebody is in sight by turns at the whole frame and the most changed tile, less often
-    where little has changed. Who stands is looked at on every second frame, who keeps still once a
-    second.
+    where little has changed. Who stands is looked at on every second frame.
 
     Args:
         blazepose: The networks; None only keeps thumbnails.
@@ -62,7 +60,7 @@ class Search:
         alive = [track for track in self.tracks if time_s - track.end_s <= _FORGET_S]
         before_s = self.times_s[-2] if len(self.times_s) > 1 else time_s
         seen = [track for track in alive if track.end_s == before_s]
-        found = [self._again(blazepose, track, time_s, frame, alive) for track in seen]
+        found = [_again(blazepose, track, time_s, frame, alive) for track in seen]
         lost = [
             track
             for track in alive
@@ -78,31 +76,6 @@ class Search:
             self._newcomers(others, alive)
             known += others
             circles = blazepose.detect_in(_without(frame, known), tiles(*frame.shape[:2])[:1])
-
-    def _again(
-        self, blazepose: BlazePose, track: Track, time_s: float, frame: Image, alive: list[Track]
-    ) -> Sighting | None:
-        """The person of a track, where they should be by now."""
-        expected = predicted(track, time_s)
-        alone = not any(
-            _near(predicted(other, time_s), expected) for other in alive if other is not track
-        )
-        if alone and _stands(track) and self._is_still(track, frame.shape[1]):
-            return replace(track.sightings[-1], time_s=time_s, assumed=True)
-        pose = blazepose.pose(frame, expected)
-        if _is_person(pose, expected, frame):
-            return _sighting(time_s, pose, frame)
-        if len(track.sightings) < _LEAST_TO_SEARCH:
-            return None
-        return _found_again(blazepose, track, time_s, frame, [])
-
-    def _is_still(self, track: Track, width: int) -> bool:
-        """Whether somebody looks as when they were looked at last, if not on the last frame."""
-        last = next(each for each in reversed(track.sightings) if not each.assumed)
-        if last.time_s == track.end_s:
-            return True
-        before = self.thumbnails[self.times_s.index(last.time_s)]
-        return changed(before, self.thumbnails[-1], _whole(last.box), width) < _STILL
 
     def _others(
         self,
@@ -160,6 +133,23 @@ class Search:
         for region in due:
             self._searched[region] = now, people
         return blazepose.detect_in(_without(frame, known), due) if due else []
+
+
+def _again(
+    blazepose: BlazePose, track: Track, time_s: float, frame: Image, alive: list[Track]
+) -> Sighting | None:
+    """The person of a track, where they should be by now."""
+    expected = predicted(track, time_s)
+    if _stands(track) and not any(
+        _near(predicted(other, time_s), expected) for other in alive if other is not track
+    ):
+        return replace(track.sightings[-1], time_s=time_s, assumed=True)
+    pose = blazepose.pose(frame, expected)
+    if _is_person(pose, expected, frame):
+        return _sighting(time_s, pose, frame)
+    if len(track.sightings) < _LEAST_TO_SEARCH:
+        return None
+    return _found_again(blazepose, track, time_s, frame, [])
 
 
 def _found_again(
@@ -257,11 +247,11 @@ def _may_be(track: Track, sighting: Sighting) -> bool:
 
 
 def _stands(track: Track) -> bool:
-    """Whether somebody stood for a while, and was looked at lately."""
+    """Whether somebody stood for a while, and was looked at on the last frame."""
     last = track.sightings[-1]
-    lately = [each for each in track.sightings if last.time_s - each.time_s <= _LATELY_S]
-    if last.time_s - track.start_s < _LATELY_S or all(each.assumed for each in lately[2:]):
+    if last.assumed or last.time_s - track.start_s < _LATELY_S:
         return False
+    lately = [each for each in track.sightings if last.time_s - each.time_s <= _LATELY_S]
     x = [each.circle.x for each in lately]
     return max(x) - min(x) <= _STANDS * last.circle.radius
 
