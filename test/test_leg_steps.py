@@ -315,7 +315,7 @@ def test_the_model_itself_rates_a_part_or_other_data(data, run, source, tmp_path
     other = read_before(data, tmp_path / "other")
     prepare(source, other, FoldOptions(2, seed=5))
     tested = test(other, "all", None)["tested"]  # the same files, dealt out anew
-    assert re.search(r"of these \d+ recordings, \d+ that it was trained on and \d+ that", tested)
+    assert re.search(r"among its \d+ recordings are \d+ that it was trained on, \d+ that", tested)
     with pytest.raises(InputError, match="--split all"):
         test(other, "cross_validation")
 

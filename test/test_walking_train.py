@@ -253,7 +253,7 @@ def test_files_that_the_model_learned_from_are_named(
     known = ["w09_0", "w10_0", "w11_0"]
     assert rows == {**folds[known].to_dict(), "w12_0": "", "w13_0": "", "w14_0": ""}
     assert metrics["never_seen"] is False
-    assert "of these 6 videos, " in metrics["tested"]
+    assert "among its 6 videos are " in metrics["tested"]
     assert metrics["tested"].endswith("(by SHA-256): not a test")
     assert (metrics["unseen"]["patients"], metrics["unseen"]["videos"]) == (3, 3)
     assert "3 of 6 videos are files that the model was trained or chosen on: w09_0" in caplog.text

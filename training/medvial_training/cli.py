@@ -46,6 +46,7 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
     def step() -> None:
         function = _function(task, verb)
         rest[:] = _named_configs(rest, task, verb)
+        _quiet_libraries()
         parser = _parser(function, task, description)
         _defaults_of_data(parser, task, rest)
         options = parser.instantiate_classes(parser.parse_args(_with_values(rest, parser)))
@@ -71,14 +72,18 @@ def run_command(
     Returns:
         Exit code: 0, or 1 after one line that says what is wrong.
     """
-    return _report(lambda: auto_cli(function, args=arguments, as_positional=as_positional))
+
+    def job() -> None:
+        _quiet_libraries()
+        auto_cli(function, args=arguments, as_positional=as_positional)
+
+    return _report(job)
 
 
 def _report(job: Callable[[], Any]) -> int:
     """Run a job; a user's mistake becomes one line on standard error."""
     level = logging.WARNING if _is_helper() else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
-    _quiet_libraries()
     try:
         job()
     except InputError as error:
@@ -197,7 +202,7 @@ def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -
 
 
 def _quiet_libraries() -> None:
-    """Silence notes that a user of a step can do nothing about."""
+    """Silence notes that a user can do nothing about; once imported: they set their own levels."""
     for name in ("lightning.pytorch", "lightning.fabric", "mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

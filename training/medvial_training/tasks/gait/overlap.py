@@ -66,8 +66,8 @@ def overlap_in_words(parts: Sequence[str] | None, what: str) -> str:
             f"none of these {what} is a file that it was trained or chosen on (by SHA-256); "
             f"whether it knows these patients from other {what} was not checked"
         )
-    told = " and ".join(f"{n} that it was {PARTS[name]}" for name, n in counts.items() if n)
-    return f"of these {len(parts)} {what}, {told} (by SHA-256): not a test"
+    told = ", ".join(f"{n} that it was {PARTS[name]}" for name, n in counts.items() if n)
+    return f"among its {len(parts)} {what} are {told} (by SHA-256): not a test"
 
 
 def warn(parts: Sequence[str] | None, videos: Sequence[str], what: str, where: Path) -> None:
