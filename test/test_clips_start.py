@@ -14,6 +14,7 @@ from torchvision.models import resnet18, resnet50
 from medvial.errors import InputError
 from medvial.models import ModelFolder
 from medvial.video_classification.config import ClipConfig
+from medvial.video_classification.gradient_network import GradientNetwork
 from medvial.video_classification.model import build_model
 from medvial_training.clips.dataset import ViewClips
 from medvial_training.clips.gradcam import look, overlay
@@ -150,6 +151,22 @@ class Corner(torch.nn.Module):
     def forward(self, x):
         seen = self.layer4(x)[:, :, 4:, :5, 9:]
         return seen.mean(dim=(2, 3, 4)) * torch.tensor([1.0, -1.0])
+
+
+def test_a_network_that_weighs_places_shows_the_place():
+    config = replace(CONFIG, network="gradients", crop=32, resize=32)
+    net = GradientNetwork(32, 2).eval()
+    with torch.no_grad():
+        net.fc.weight.zero_()
+        net.fc.weight[1, : 36 * 9].view(36, 3, 3)[:, 0, 2] = (
+            1.0  # mean of the upper right
+        )
+    clip = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8)
+    heat = look(net, clip, config, 1)
+    assert heat.shape == (4, 32, 32)
+    assert heat[:, 0, 31].min() > 0.9
+    assert heat[:, 16:].max() == heat[:, :, :16].max() == 0
+    assert look(net, clip, config, 0).max() == 0
 
 
 def test_grad_cam_finds_what_spoke_for_the_class():

@@ -20,6 +20,7 @@ def test_it_survives_json():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"network": "gradients", "crop": 15}, "crop of at least 16 for gradients, got 15"),
         ({"network": "vgg"}, "network to be one of compact_r2plus1d, gradients, r3d_18.*got vgg"),
         ({"labels": ("a", "a")}, "labels that differ"),
         ({"labels": ("a", "b"), "positive": "c"}, r"positive to be one of \('a', 'b'\), got c"),

@@ -120,6 +120,8 @@ class ClipConfig:
                 f"Expected resize of at least crop ({self.crop}), got {self.resize}: the square is "
                 "cut out of the resized frame."
             )
+        if self.network == "gradients" and self.crop < 16:
+            raise InputError(f"Expected crop of at least 16 for gradients, got {self.crop}.")
         if not 0 <= self.clip_s < 3600 or not 0 <= self.fps <= 1000 or not 0 <= self.dropout < 1:
             raise InputError(
                 "Expected clip_s and fps of at least 0 and dropout from 0 to below 1, got "

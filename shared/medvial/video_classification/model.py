@@ -47,7 +47,7 @@ def parts(net: nn.Module) -> dict[str, list[nn.Module]]:
     if isinstance(net, CompactR2Plus1D):
         stem, stages, head = [net.stem], [*net.blocks], net.fc
     elif isinstance(net, GradientNetwork):
-        stem, stages, head = [net.gradients], [net.scale], net.fc
+        stem, stages, head = [net.gradients], [], net.fc
     elif isinstance(net, FusedFrames):
         trunks: Any = net.trunks
         stem = [part for trunk in trunks for part in (trunk.conv1, trunk.bn1)]

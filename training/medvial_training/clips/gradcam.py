@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medvial.video_classification.config import ClipConfig
+from medvial.video_classification.gradient_network import GradientNetwork
 from medvial.video_classification.model import parts
 from medvial.video_classification.preprocess import to_tensor
 
@@ -23,6 +24,9 @@ def look(
 
     Of the last stage before the classifier, resampled to the clip's frames and pixels. The map of a
     network on single frames is that of the frame it sees (of the last one for two), in all frames.
+    Grad-CAM averages the gradient over the places, which is right before a global average; where a
+    network weighs each place for itself (gradients), so does the map (HiResCAM: Draelos and Carin,
+    arXiv 2011.08891).
 
     Args:
         net: A network of `build_model`, in evaluation mode.
@@ -33,14 +37,10 @@ def look(
     Returns:
         (T, crop, crop) 0 to 1; 1 where most spoke for the class, all 0 where nothing did.
     """
-    from captum.attr import LayerGradCam
-
     batch = torch.from_numpy(to_tensor(clip, config))[None]
     batch = batch.to(next(net.parameters()).device)
     with torch.set_grad_enabled(True):
-        maps: Any = LayerGradCam(net, _last_stage(net)).attribute(
-            batch.requires_grad_(), target=target, relu_attributions=True
-        )
+        maps: Any = _maps(net, batch.requires_grad_(), target)
     seen = maps[-1] if isinstance(maps, tuple) else maps  # of two pathways the fast one
     heat = _resampled(seen.detach().float(), clip.shape[0], clip.shape[1:3])
     most = float(heat.max())
@@ -62,11 +62,21 @@ def overlay(clip: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.ui
     return np.asarray(clip * (1 - share) + colours * share + 0.5, dtype=np.uint8)
 
 
+def _maps(net: nn.Module, batch: Tensor, target: int) -> Any:
+    """(1, 1, t, h, w) at least 0, or one of each pathway."""
+    from captum.attr import LayerGradCam, LayerGradientXActivation
+
+    if isinstance(net, GradientNetwork):
+        shares: Any = LayerGradientXActivation(net, net.gradients).attribute(batch, target=target)
+        return shares.sum(dim=1, keepdim=True).relu()
+    return LayerGradCam(net, _last_stage(net)).attribute(
+        batch, target=target, relu_attributions=True
+    )
+
+
 def _last_stage(net: nn.Module) -> nn.Module:
-    """The last part before the classifier that convolves; oriented gradients do without weights."""
-    found = parts(net)
-    convolving = [s for s in found["stages"] if any(p.dim() > 3 for p in s.parameters())]
-    return (convolving or found["stem"])[-1]
+    """The last part before the classifier that convolves."""
+    return [s for s in parts(net)["stages"] if any(p.dim() > 3 for p in s.parameters())][-1]
 
 
 def _resampled(heat: Tensor, frames: int, size: tuple[int, ...]) -> Tensor:
