@@ -12,6 +12,7 @@ from sklearn.metrics import roc_curve
 
 from medvial.errors import InputError
 from medvial_training.cases import Cases, Unit, cases_of
+from medvial_training.leaks import name_key
 from medvial_training.metrics import (
     Bootstrap,
     Estimate,
@@ -71,7 +72,7 @@ def classification_scores(
     head: dict[str, Any] = {
         "unit": by,
         "cases": len(cases.truth),
-        "patients": len(np.unique(cases.clusters)),
+        "patients": len({name_key(name) for name in table["patient"]}),
         "videos": int(table["video"].nunique()),
     }
     bootstrap = bootstrap or Bootstrap()
