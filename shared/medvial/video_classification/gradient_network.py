@@ -22,12 +22,6 @@ class OrientedGradients(nn.Module):
     So neither colour nor contrast counts, but where edges are and how they run. Nothing is learned.
     """
 
-    bins: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("bins", torch.arange(BINS).view(1, BINS, 1, 1))
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, T, H, W) to (N, 36, T, H / 8 - 1, W / 8 - 1), rounded down; 0 to 1."""
         n, _, frames, height, width = x.shape
@@ -38,9 +32,9 @@ class OrientedGradients(nn.Module):
         right = torch.where(right == 0, 1e-12, right)  # ONNX's arctangent divides by it
         strength = (right**2 + down**2 + 1e-12).sqrt()
         turn = torch.atan2(down, right) * (BINS / math.pi)  # -9 to 9: one bin is 20 degrees
-        apart = (torch.where(turn < 0, turn + BINS, turn) - self.bins).abs()
-        share = (1 - torch.minimum(apart, BINS - apart)).clamp(min=0)
-        cells = functional.avg_pool2d(share * strength, CELL)
+        turn = torch.where(turn < 0, turn + BINS, turn)
+        # One direction after the other: all at once take twice the time, to fetch memory.
+        cells = torch.cat([_cells(turn, strength, number) for number in range(BINS)], dim=1)
         corners = [
             cells[..., :-1, :-1],
             cells[..., :-1, 1:],
@@ -49,6 +43,12 @@ class OrientedGradients(nn.Module):
         ]
         blocks = _unit_length(_unit_length(torch.cat(corners, dim=1)).clamp(max=_LARGEST))
         return blocks.reshape(n, frames, CHANNELS, *blocks.shape[-2:]).transpose(1, 2)
+
+
+def _cells(turn: Tensor, strength: Tensor, number: int) -> Tensor:
+    apart = (turn - number).abs()
+    share = (1 - torch.minimum(apart, BINS - apart)).clamp(min=0)
+    return functional.avg_pool2d(share * strength, CELL)
 
 
 def _unit_length(blocks: Tensor) -> Tensor:
