@@ -158,9 +158,7 @@ def test_a_network_that_weighs_places_shows_the_place():
     net = GradientNetwork(32, 2).eval()
     with torch.no_grad():
         net.fc.weight.zero_()
-        net.fc.weight[1, : 36 * 9].view(36, 3, 3)[:, 0, 2] = (
-            1.0  # mean of the upper right
-        )
+        net.fc.weight[1, : 36 * 9].view(36, 3, 3)[:, 0, 2] = 1.0  # mean of the upper right
     clip = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8)
     heat = look(net, clip, config, 1)
     assert heat.shape == (4, 32, 32)
