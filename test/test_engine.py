@@ -202,5 +202,36 @@ def test_sigterm_leaves_at_once_with_143(whole, tmp_path):
     assert_same(tmp_path, whole)
 
 
+class Interrupts(Callback):
+    """Ctrl-C in an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupted(run, epoch):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt) as stop:
+            fit(run, callback=Interrupts(epoch))
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores the next one, to end in peace
+    return stop.value.args
+
+
+def test_ctrl_c_says_how_to_go_on(whole, tmp_path):
+    assert interrupted(tmp_path, epoch=2) == ("go on with --resume true",)
+    fit(tmp_path, resume=True)
+    assert_same(tmp_path, whole)
+
+
+def test_ctrl_c_before_the_first_checkpoint_promises_nothing(tmp_path):
+    assert interrupted(tmp_path, epoch=0) == ()
+
+
 def test_settings_are_what_config_reads(whole):
     assert json.loads((whole / "settings.json").read_text())["fit"]["optimizer"] == "adamw"

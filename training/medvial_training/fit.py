@@ -100,6 +100,7 @@ def fit_module(
     Raises:
         InputError: There is nothing to resume, other options or splits to resume with, something
             to overwrite, or no place to write to.
+        KeyboardInterrupt: Ctrl-C, with what to do if there is something to go on from.
     """
     last = run / "checkpoints" / "last.ckpt"
     resume = _check_run(run, last, resume)
@@ -136,7 +137,13 @@ def fit_module(
             *further,
         ],
     )
-    trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+    try:
+        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes it a silent exit
+            words = ["go on with --resume true"] if last.is_file() else []
+            raise KeyboardInterrupt(*words) from None
+        raise
     return _finish(trainer, best, run, monitor)
 
 
