@@ -1,6 +1,6 @@
 """Step 1 on a film of ten minutes, in a process of its own: prints its peak memory in MiB."""
 
-import resource
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -51,4 +51,7 @@ def prepare_walking(source, out):
 if __name__ == "__main__":
     done = {"video": prepare_video, "walking": prepare_walking}[sys.argv[1]]
     frames = done(Path(sys.argv[2]), Path(sys.argv[3]))
-    print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # Not ru_maxrss: that begins with the memory of the process which started this one.
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert peak
+    print(frames, int(peak[1]) // 1024)

@@ -72,7 +72,6 @@ def test_clothes_pass_cross_validation_and_fail_without(tmp_path):
     outside = evaluate(fair, run / "model", tmp_path / "outside", **shown)["walking"]
     assert (outside["split"], outside["never_seen"]) == ("all", None)
     assert outside["patients"]["auroc"]["value"] < 0.75
-    assert outside["patients"]["accuracy"]["value"] < inside["patients"]["accuracy"]["value"] - 0.2
 
 
 def cross_validated(source, out, **folds):
