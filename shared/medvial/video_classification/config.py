@@ -37,7 +37,7 @@ class ClipConfig:
 
     network: NetworkName = "compact_r2plus1d"
     """compact_r2plus1d trains on a CPU. gradients, a linear layer on oriented gradients, is for
-    people who are cut out and face one way, and learns from a few dozen patients. r3d_18, mc3_18,
+    people who are cut out and face one way, and learns from about a hundred. r3d_18, mc3_18,
     r2plus1d_18 and s3d are torchvision's; resnet (slow), csn, x3d, r2plus1d, slowfast, c2d and i3d
     are pytorchvideo's."""
 

@@ -1,4 +1,4 @@
-"""A linear network on oriented gradients: for a few dozen patients, on a CPU."""
+"""A linear network on oriented gradients: for about a hundred patients, on a CPU."""
 
 import math
 
