@@ -7,6 +7,7 @@ once: the pairs that agree best in place, speed, size and clothes are one person
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,12 +33,7 @@ def join(tracks: list[Track]) -> list[Track]:
     cut = [_cut(track) for track in tracks if track.sightings]
     people = _chains([[piece for piece in own if len(piece) >= _LEAST_PIECE] for own in cut])
     for piece in (piece for own in cut for piece in own if len(piece) < _LEAST_PIECE):
-        chain = next((chain for chain in people if _fits_in(chain, piece)), None)
-        if chain is None:
-            people.append(list(piece))
-        else:
-            chain.extend(piece)
-            chain.sort(key=lambda each: each.time_s)
+        _put(people, piece, _fits_in)
     people = _filled(people)
     return [Track(chain) for chain in sorted(people, key=lambda chain: chain[0].time_s)]
 
@@ -148,13 +144,18 @@ def _filled(chains: list[Piece]) -> list[Piece]:
     """The chains, those that fit into a gap of another put there."""
     kept: list[Piece] = []
     for chain in sorted(chains, key=len, reverse=True):
-        home = next((each for each in kept if _fits_gap(each, chain)), None)
-        if home is None:
-            kept.append(list(chain))
-        else:
-            home.extend(chain)
-            home.sort(key=lambda each: each.time_s)
+        _put(kept, chain, _fits_gap)
     return kept
+
+
+def _put(people: list[Piece], piece: Piece, fits: Callable[[Piece, Piece], bool]) -> None:
+    """Give a piece to the first person whom it fits, or make it one of its own."""
+    home = next((person for person in people if fits(person, piece)), None)
+    if home is None:
+        people.append(list(piece))
+    else:
+        home.extend(piece)
+        home.sort(key=lambda each: each.time_s)
 
 
 def _fits_gap(chain: Piece, other: Piece) -> bool:
