@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from medvial.models import sha256
+from medvial.errors import InputError
+from medvial.models import ModelFolder, sha256
 from medvial.outputs import read_json
 
 DATA_FIELDS = ("phantom", "description", "licence")
@@ -26,6 +27,19 @@ def provenance(data: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def check_trained_on(folder: ModelFolder, data: Path) -> None:
+    """Refuse a model that may have seen films of the validation or of the test.
+
+    Raises:
+        InputError: The table of its training films is not that of `data`.
+    """
+    if folder.manifest.training.get("splits_sha256", {}).get("train") != sha256(data / "train.csv"):
+        raise InputError(
+            f"Expected a model that was trained on {data / 'train.csv'}, got {folder.path}: it may "
+            "have seen films of the validation or of the test. Train it on this data."
+        )
 
 
 def git_revision() -> str:

@@ -47,6 +47,10 @@ class Config:
     dropout: float = 0.2
     """Share of compact_unet's coarsest channels that training leaves out at random."""
 
+    members: int = 1
+    """Networks of this form whose heatmaps are averaged: an ensemble in one model. Step 2 trains
+    one; `medvial_training.tasks.cldetection.ensemble` makes one model of several runs."""
+
     heatmap: Literal["softmax", "sigmoid"] = "softmax"
     """What the network's output means: logits of one spatial distribution per landmark, or of an
     independent heatmap value per pixel (imported CL-Detection 2023 weights, and networks trained
@@ -101,6 +105,8 @@ class Config:
             raise InputError(f"Expected std above 0, got {self.std}.")
         if self.sigma_px <= 0:
             raise InputError(f"Expected sigma_px above 0, got {self.sigma_px}.")
+        if self.members < 1:
+            raise InputError(f"Expected members of at least 1, got {self.members}.")
         if self.views != 1 and self.views < 4:  # fewer would lean to one side
             raise InputError(f"Expected views to be 1, or at least 4, got {self.views}.")
 

@@ -1,6 +1,8 @@
 """The networks that turn a film into landmark heatmaps."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from medvial.unet import CompactUNet, conv_block
 
 
 def build_model(config: Config) -> nn.Module:
-    """The untrained network of `config.architecture`.
+    """The untrained network of `config.architecture`, or an `Ensemble` of `config.members`.
 
     Its forward takes (N, channels, height, width) float32, normalised, and returns one map of
     logits per landmark, (N, L, height / heatmap_stride, width / heatmap_stride).
@@ -24,7 +26,34 @@ def build_model(config: Config) -> nn.Module:
         ),
         "unet": lambda: UNet(config.channels, landmarks),
     }
-    return builders[config.architecture]()
+    build = builders[config.architecture]
+    if config.members == 1:
+        return build()
+    return Ensemble([build() for _ in range(config.members)], config.heatmap)
+
+
+class Ensemble(nn.Module):
+    """Several networks as one, whose heatmaps are averaged.
+
+    After Lakshminarayanan, Pritzel and Blundell, arXiv 1612.01474, with a heatmap in the place of
+    the classes. The mean is that of the probabilities: where the members disagree, the heatmap is
+    wide, which calibration and intervals learn from.
+    """
+
+    def __init__(
+        self, members: Sequence[nn.Module], heatmap: Literal["softmax", "sigmoid"]
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.heatmap = heatmap
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to logits (N, L, h, w) of the mean heatmap, float32."""
+        logits = torch.stack([member(x).float() for member in self.members])
+        if self.heatmap == "sigmoid":
+            return torch.logit(logits.sigmoid().mean(dim=0), eps=1e-6)
+        logs = logits.flatten(-2).log_softmax(dim=-1).view_as(logits)
+        return logs.logsumexp(dim=0) - math.log(len(self.members))
 
 
 class UNet(nn.Module):

@@ -14,7 +14,8 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.model import build_model
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
-from medvial.models import SAFETENSORS, ModelFolder, sha256
+from medvial.models import SAFETENSORS, ModelFolder
+from medvial_training.provenance import check_trained_on
 from medvial_training.tasks.cldetection.losses import Loss
 
 _ALIKE = ("landmark_set", "height", "width", "fit", "channels", "mean", "std", "heatmap")
@@ -57,11 +58,7 @@ class Teachers:
 
 def _open(path: Path, config: Config, data: Path) -> nn.Module:
     folder = ModelFolder.open(path, task=TASK)
-    if folder.manifest.training.get("splits_sha256", {}).get("train") != sha256(data / "train.csv"):
-        raise InputError(
-            f"Expected a teacher that was trained on {data / 'train.csv'}, got {path}: it may have "
-            "seen films of the validation or of the test. Train it on this data."
-        )
+    check_trained_on(folder, data)
     teacher = folder.config(Config)
     wrong = [
         f"{name} {getattr(teacher, name)} there, {getattr(config, name)} here"

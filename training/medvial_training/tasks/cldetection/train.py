@@ -60,6 +60,11 @@ def train(
         raise InputError(
             "Expected half_pixel_centres true for training: false is for imported weights only."
         )
+    if model.members != 1:
+        raise InputError(
+            f"Expected model.members 1 for training, got {model.members}. Train every member with "
+            "a seed of its own, then: python -m medvial_training.tasks.cldetection.ensemble --help"
+        )
     loss.check(model)
     films = FilmData(data, model, fit, augment)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
@@ -112,10 +117,12 @@ def write_model(
     data: Path,
     *,
     blur_px2: float,
+    notes: dict[str, Any] | None = None,
 ) -> Path:
     """Write weights, shape prior, calibration, intervals and manifest; validate what is written.
 
-    The folder is made beside its place and moved there whole. `blur_px2` as in `Intervals`.
+    The folder is made beside its place and moved there whole. `blur_px2` as in `Intervals`;
+    `notes` is what else the manifest is to say of the training.
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -123,6 +130,7 @@ def write_model(
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
     shutil.copyfile(data / LANDMARKS, part / LANDMARKS)
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
+    training |= notes or {}
     prior = fit_shape_prior(samples["train"])
     _seal(part, config, Learned(prior), training, {})
     films = _predict(Predictor(part), samples["valid"])
