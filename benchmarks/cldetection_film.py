@@ -1,6 +1,7 @@
-"""What one cephalogram costs in the container: parameters, and seconds on the CPU.
+r"""What one cephalogram costs in the container: parameters, and seconds on the CPU.
 
-    python benchmarks/cldetection_film.py [--recipes isbi2015 isbi2015-cpu] [--image IMAGE]
+    python benchmarks/cldetection_film.py [--recipes isbi2015 isbi2015-cpu] [--image IMAGE] \
+        [--members 3]
 
 The networks of the recipes in training/configs/cldetection with random weights, in ONNX Runtime as
 in the slim container, on a film of 1935 x 2400: resizing, all views, decoding, intervals. CPU
@@ -104,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipes", nargs="+", default=["isbi2015", "isbi2015-cpu"])
     parser.add_argument("--image", help="image of cldetection to measure as well")
+    parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("| recipe | input | views | M parameters | where | CPU s | wall s |\n" + "|---" * 7 + "|")
@@ -114,7 +116,7 @@ def main() -> None:
                 model = Path(folder) / "model"
                 model.mkdir()
                 Path(folder).chmod(0o755)  # the container's user is another one
-                seen = dataclasses.replace(config, views=views)
+                seen = dataclasses.replace(config, views=views, members=options.members)
                 size = write_random_model(seen, model)
                 rows = {"a film": in_process(model)}
                 if options.image:

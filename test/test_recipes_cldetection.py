@@ -1,22 +1,29 @@
 """The named recipes of cldetection: they are found, they load, and they train."""
 
+import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from films import everything, run, write_images
 from safetensors.torch import load_file
 
+from medvial.cldetection.config import Config
+from medvial.cldetection.decode import distributions
+from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
 from medvial.outputs import read_json
 from medvial_training.cli import CONFIGS, _named_configs, run_step
 from medvial_training.phantoms.cldetection import write_phantoms
-from medvial_training.tasks.cldetection import seeds
+from medvial_training.tasks.cldetection import ensemble, seeds
 
+ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
 TINY = ["--model.height", "128", "--model.width", "64"]
 SHORT = [
     *("--fit.max_epochs", "1", "--fit.mlflow", "false", "--fit.accelerator", "cpu"),
@@ -111,6 +118,65 @@ def test_two_networks_are_distilled_into_one(stack, tmp_path, capsys):
     ):
         assert step("train", *options, *run, *teachers, *SHORT) == 1
         assert re.search(reason, capsys.readouterr().err)
+
+
+def test_two_networks_become_one_model(stack, tmp_path, capsys):
+    data, other = tmp_path / "data", tmp_path / "other"
+    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
+    step("prepare", "--source", stack, "--out", other, *TINY, "--fractions.test", "0.1")
+    for seed in (1, 2):
+        run = ["--run", tmp_path / f"seed{seed}", "--fit.seed", seed, "--model.views", "4"]
+        assert step("train", "--data", data, *run, *SHORT) == 0
+    folders = [tmp_path / f"seed{seed}" / "model" for seed in (1, 2)]
+    members, out = f"[{folders[0]},{folders[1]}]", tmp_path / "both" / "model"
+
+    def combine(*options):
+        return ensemble.main([str(o) for o in ("--out", out, "--views", "1", *options)])
+
+    assert combine("--data", data, "--members", members) == 0
+    both, (one, two) = Predictor(out), map(Predictor, folders)
+    assert (both.config.members, both.config.views, one.config.views) == (2, 1, 4)
+    digests = [predictor.manifest.files["model.safetensors"] for predictor in (one, two)]
+    assert both.manifest.training["members_sha256"] == digests
+    film = np.random.default_rng(0).standard_normal((1, 1, 128, 64)).astype(np.float32)
+    each = [distributions(p._network(film)[0], p.config) for p in (one, two)]
+    mean = distributions(both._network(film)[0], both.config)
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), atol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-5  # members that differ
+
+    options = ["--data", data, "--model", out, "--out", tmp_path / "test"]
+    assert step("evaluate", *options) == 0
+    algorithm = tmp_path / "algorithm"
+    algorithm.mkdir()
+    for name in ("process.py", "sockets.json"):
+        shutil.copy(ALGORITHM / name, algorithm / name)
+    assert step("export", "--run", out, "--algorithm", algorithm) == 0
+    assert (algorithm / "test" / "expected_output.json").is_file()
+
+    capsys.readouterr()
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    for options, reason in (
+        (["--data", other, "--members", members], r"trained on .*other.train\.csv, got .*seed1"),
+        (["--data", data, "--members", f"[{folders[0]}]"], "at least two .* got 1"),
+        (["--data", data, "--members", f"[{folders[0]},{folders[0]}]"], "one of them twice"),
+        (["--data", data, "--members", f"[{folders[0]},{out}]"], "members 1 and 2, views 4 and 1"),
+        (["--data", data, "--members", f"[{out},{out}]"], "single networks as members, got 2"),
+    ):
+        assert combine(*options) == 1
+        assert re.search(reason, " ".join(capsys.readouterr().err.split()))
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    run = ["--run", tmp_path / "refused", "--model.members", "2"]
+    assert step("train", "--data", data, *run, *SHORT) == 1
+    assert "Expected model.members 1 for training, got 2" in capsys.readouterr().err
+
+
+def test_the_mean_of_sigmoid_heatmaps():
+    config = dataclasses.replace(Config(), landmark_set="isbi-19", height=64, width=64)
+    config = dataclasses.replace(config, widths=(4, 4, 4), heatmap="sigmoid", members=3)
+    net, film = build_model(config).eval(), torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        mean = torch.stack([member(film).sigmoid() for member in net.members]).mean(dim=0)
+        torch.testing.assert_close(net(film).sigmoid(), mean)
 
 
 def test_repeats_are_kept_only_where_asked_for(tmp_path):

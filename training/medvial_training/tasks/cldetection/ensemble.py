@@ -17,7 +17,11 @@ from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
 from medvial_training.cli import run_command
 from medvial_training.provenance import check_trained_on
-from medvial_training.tasks.cldetection.dataset import check_prepared, load_samples
+from medvial_training.tasks.cldetection.dataset import (
+    check_prepared,
+    load_config,
+    load_samples,
+)
 from medvial_training.tasks.cldetection.train import write_model
 
 
@@ -40,9 +44,10 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     folders = [ModelFolder.open(path, task=TASK) for path in members]
     config = _common_config(folders)
     config = dataclasses.replace(config, members=len(folders), views=views or config.views)
-    check_prepared(data, config)
+    load_config(data)  # with the landmark set, which may be one of the user's own
     for folder in folders:
         check_trained_on(folder, data)
+    check_prepared(data, config)
     weights = [folder.manifest.files[SAFETENSORS] for folder in folders]
     if len(set(weights)) < len(weights):
         raise InputError("Expected members with weights of their own, got one of them twice.")
