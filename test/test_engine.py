@@ -214,7 +214,8 @@ class Interrupts(Callback):
 
 
 def interrupted(run, epoch):
-    before = signal.getsignal(signal.SIGINT)
+    # a shell's background job ignores Ctrl-C, and so would what it starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt) as stop:
             fit(run, callback=Interrupts(epoch))
