@@ -24,6 +24,8 @@ def moving(count=6, height=HEIGHT, width=WIDTH, channels=3):
 def write_video(path, frames, *, codec="ffv1", pix_fmt="bgr0", rate=25, pts=None, **options):
     """A video; `pts` in milliseconds for a variable frame rate."""
     rotation, aspect = options.pop("rotation", 0), options.pop("aspect", None)
+    if codec == "libx264":  # mbtree gives other bytes from run to run
+        options.setdefault("x264-params", "mbtree=0")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
