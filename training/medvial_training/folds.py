@@ -13,26 +13,22 @@ Whoever made the manifest, loading it asserts that no part shares anything with 
 """
 
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from medvial.errors import InputError
 from medvial.outputs import write_bytes
 from medvial_training.classification_figures import fold_figure
+from medvial_training.fold_dealing import deal_parts, patient_tests, site_tests
 from medvial_training.fold_manifest import (
     FINAL,
     FOLD,
-    assert_enough_patients,
-    assert_sites,
     completed,
     fold_names,
     part_of,
@@ -45,7 +41,6 @@ from medvial_training.splits import SPLITS
 log = logging.getLogger(__name__)
 
 KNOWN = "videos.csv"
-FINEST = 20  # parts into which patients are dealt to take a share of them
 
 
 @dataclass(frozen=True)
@@ -112,10 +107,10 @@ def make_folds(
     result["group"] = join_groups(result)
     held_out = _held_out(result)
     result, pool = result.drop(columns="split", errors="ignore"), np.flatnonzero(~held_out)
-    tests = _site_tests(result, pool) if by == "site" else _patient_tests(result, pool, k, seed)
+    tests = site_tests(result, pool) if by == "site" else patient_tests(result, pool, k, seed)
     for number, test in enumerate(tests, start=1):
-        result[f"{FOLD}{number}"] = _parts(result, pool, test, valid_share, seed)
-    result[FINAL] = _parts(result, pool, np.flatnonzero(held_out), valid_share, seed)
+        result[f"{FOLD}{number}"] = deal_parts(result, pool, test, valid_share, seed)
+    result[FINAL] = deal_parts(result, pool, np.flatnonzero(held_out), valid_share, seed)
     made = Folds(result, fold_names(result))
     for line in [*missing_classes(made), *_odd_shares(made, valid_share)]:
         log.warning("%s", line)
@@ -144,7 +139,7 @@ def load_folds(path: Path) -> Folds:
     if FINAL not in table:
         known = known_of(path.parent / KNOWN, table["video"].tolist())
         joined = table.assign(group=join_groups(table, known))
-        table[FINAL] = _parts(joined, np.arange(len(table)), np.arange(0), 0.2, seed=0)
+        table[FINAL] = deal_parts(joined, np.arange(len(table)), np.arange(0), 0.2, seed=0)
     names = fold_names(table)
     for name in names:
         table[name] = [part_of(value, name, path) for value in table[name]]
@@ -227,71 +222,6 @@ def _assert_apart(
     assert_apart(known, parts, videos, f"{where}, by {KNOWN}")
 
 
-def _patient_tests(
-    table: pd.DataFrame, pool: NDArray[np.intp], k: int, seed: int
-) -> list[NDArray[np.intp]]:
-    """The rows that each fold tests."""
-    assert_enough_patients(table["group"].iloc[pool].nunique(), k)
-    return [pool[test] for test in _stratified(table.iloc[pool], k, seed)]
-
-
-def _site_tests(table: pd.DataFrame, pool: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """The rows of each site."""
-    sites = table["site"].iloc[pool]
-    names = sorted(sites.unique())
-    assert_sites(names)
-    return [pool[(sites == name).to_numpy()] for name in names]
-
-
-def _stratified(table: pd.DataFrame, k: int, seed: int) -> list[NDArray[np.intp]]:
-    """Rows of k parts, whole groups in each, the classes spread evenly."""
-    codes = pd.factorize(table["label"], sort=True)[0]
-    # Classes with fewer videos than parts are refused by scikit-learn if no class has more.
-    codes = codes if np.bincount(codes).max() >= k else np.zeros_like(codes)
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # of small classes: `missing_classes` says what came of it
-        warnings.simplefilter("ignore", UserWarning)
-        split = list(splitter.split(np.zeros(len(codes)), codes, table["group"]))
-    return [test for _, test in split]
-
-
-def _parts(
-    table: pd.DataFrame,
-    pool: NDArray[np.intp],
-    test: NDArray[np.intp],
-    valid_share: float,
-    seed: int,
-) -> list[str]:
-    """The part of every row in one fold, once it is known what is tested."""
-    groups = table["group"].to_numpy()
-    rest = pool[~np.isin(groups[pool], groups[test])]
-    count = len(set(groups[rest]))
-    if count < 2:
-        raise InputError(
-            "Expected at least 2 patients to train and to validate on beside the test, got "
-            f"{count}. Give more data, or ask for other folds."
-        )
-    share = max(Fraction(valid_share).limit_denominator(min(FINEST, count)), Fraction(1, count))
-    valid = rest[_validation(table.iloc[rest], share, seed)]
-    parts = np.full(len(table), "", dtype=object)
-    parts[rest], parts[valid], parts[test] = "train", "valid", "test"
-    return list(parts)
-
-
-def _validation(table: pd.DataFrame, share: Fraction, seed: int) -> NDArray[np.intp]:
-    """Rows of some of several equal parts: the first of those that lack the fewest classes."""
-    labels = table["label"].to_numpy()
-    left = [rows for rows in _stratified(table, share.denominator, seed) if len(rows)]
-    chosen = np.arange(0)
-    for _ in range(min(share.numerator, len(left) - 1)):
-        more = [np.append(chosen, rows) for rows in left]
-        classes = [len(set(labels[rows])) + len(set(np.delete(labels, rows))) for rows in more]
-        best = classes.index(max(classes))
-        chosen = more[best]
-        del left[best]
-    return chosen
-
-
 def _held_out(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows a given split keeps for the test alone; their groups must all be there."""
     given = table.get("split", [""] * len(table))
@@ -316,5 +246,5 @@ def _from_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     pool = np.arange(len(table))
     for position, number in enumerate(sorted(set(fold_of.tolist())), start=1):
         test = np.flatnonzero(fold_of == number)
-        table[f"{FOLD}{position}"] = _parts(table, pool, test, 0.2, seed=0)
+        table[f"{FOLD}{position}"] = deal_parts(table, pool, test, 0.2, seed=0)
     return table

@@ -30,10 +30,10 @@ def provenance(data: Path) -> dict[str, Any]:
 
 
 def check_trained_on(folder: ModelFolder, data: Path) -> None:
-    """Refuse a model that may have seen films of the validation or of the test.
+    """Refuse a model that may have seen what it is to be validated or tested on.
 
     Raises:
-        InputError: The table of its training films is not that of `data`.
+        InputError: The table of its training samples is not that of `data`.
     """
     if folder.manifest.training.get("splits_sha256", {}).get("train") != sha256(data / "train.csv"):
         raise InputError(
