@@ -103,23 +103,3 @@ def test_a_loss_refuses_heatmaps_of_another_meaning():
         Loss("nll").check(config("adaptive_wing"))
     with pytest.raises(InputError, match="variance_weight of at least 0, got -1"):
         Loss(variance_weight=-1).check(Config())
-
-
-def test_teachers_have_their_share_of_the_target():
-    target, settings = torch.tensor([POINTS]), config("cross_entropy")
-    moved = [[POINTS[0][0] + 6, POINTS[0][1]], POINTS[1]]
-    taught = logits_at(moved).exp()
-    taught = taught / taught.sum(dim=(-2, -1), keepdim=True)
-    half = torch.log((taught + logits_at(POINTS).softmax(dim=-1)) / 2)
-    for share, least in ((0.0, POINTS), (1.0, moved)):
-        loss = Loss(teachers_weight=share)
-        right = loss(logits_at(least), target, settings, taught)
-        other = moved if least is POINTS else POINTS
-        assert right < loss(logits_at(other), target, settings, taught) - 1e-3
-        assert right < loss(half, target, settings, taught)
-    alone = Loss()(logits_at(POINTS), target, settings)
-    assert torch.isclose(
-        Loss(teachers_weight=0)(logits_at(POINTS), target, settings, taught), alone
-    )
-    with pytest.raises(InputError, match=r"teachers_weight from 0 to 1, got 1\.5"):
-        Loss(teachers_weight=1.5).check(settings)

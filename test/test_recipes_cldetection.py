@@ -5,12 +5,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from films import everything, run, write_images
-from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.decode import distributions
@@ -22,6 +23,8 @@ from medvial.outputs import read_json
 from medvial_training.cli import CONFIGS, _named_configs, run_step
 from medvial_training.phantoms.cldetection import write_phantoms
 from medvial_training.tasks.cldetection import ensemble, seeds
+from medvial_training.tasks.cldetection.dataset import load_samples
+from medvial_training.tasks.cldetection.fold import Fold
 
 ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
 TINY = ["--model.height", "128", "--model.width", "64"]
@@ -96,30 +99,6 @@ def test_every_loss_trains(kind, stack, tmp_path):
     assert np.isfinite(points.points).all()
 
 
-def test_two_networks_are_distilled_into_one(stack, tmp_path, capsys):
-    data, other = tmp_path / "data", tmp_path / "other"
-    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
-    step("prepare", "--source", stack, "--out", other, *TINY, "--fractions.test", "0.1")
-    for seed in (1, 2):
-        run = ["--run", tmp_path / f"seed{seed}", "--fit.seed", seed]
-        assert step("train", "--data", data, *run, *SHORT) == 0
-    teachers = ["--teachers", f"[{tmp_path / 'seed1/model'},{tmp_path / 'seed2/model'}]"]
-    run = ["--run", tmp_path / "student"]
-    assert step("train", "--data", data, *run, *teachers, *SHORT) == 0
-    assert len(read_json(tmp_path / "student" / "settings.json")["teachers"]) == 2
-    weights = load_file(tmp_path / "student" / "model" / "model.safetensors")
-    assert weights.keys() == load_file(tmp_path / "seed1" / "model" / "model.safetensors").keys()
-    capsys.readouterr()
-    run = ["--run", tmp_path / "refused"]
-    for options, reason in (
-        (["--data", other], r"trained on .*other.train\.csv, got .*seed1.model: it may have seen"),
-        (["--data", data, "--loss.kind", "nll"], "cross_entropy with teachers, got nll"),
-        (["--data", data, "--model.channels", "3"], "channels 1 there, 3 here"),
-    ):
-        assert step("train", *options, *run, *teachers, *SHORT) == 1
-        assert re.search(reason, capsys.readouterr().err)
-
-
 def test_two_networks_become_one_model(stack, tmp_path, capsys):
     data, other = tmp_path / "data", tmp_path / "other"
     step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
@@ -156,7 +135,7 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
     capsys.readouterr()
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     for options, reason in (
-        (["--data", other, "--members", members], r"trained on .*other.train\.csv, got .*seed1"),
+        (["--data", other, "--members", members], r"the data of .*other.train\.csv, got .*seed1"),
         (["--data", data, "--members", f"[{folders[0]}]"], "at least two .* got 1"),
         (["--data", data, "--members", f"[{folders[0]},{folders[0]}]"], "one of them twice"),
         (["--data", data, "--members", f"[{folders[0]},{out}]"], "members 1 and 2, views 4 and 1"),
@@ -168,6 +147,89 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
     run = ["--run", tmp_path / "refused", "--model.members", "2"]
     assert step("train", "--data", data, *run, *SHORT) == 1
     assert "Expected model.members 1 for training, got 2" in capsys.readouterr().err
+
+
+def sample(name, group=None):
+    return Namespace(image_id=name, group=group or name)
+
+
+def test_folds_keep_groups_whole_and_validate_on_every_film_once():
+    films = [sample(f"{n:02d}", f"g{n // 2}") for n in range(22)]
+    samples = {"train": films[:16], "valid": films[16:], "test": [sample("t")]}
+    seen = []
+    for number in (1, 2, 3, 4):
+        dealt = Fold(number, 4).deal(samples)
+        again = Fold(number, 4).deal({**samples, "train": films[15::-1], "valid": films[16:]})
+        assert dealt == again  # of the films alone, whatever their order
+        assert dealt["test"] == samples["test"]
+        train, valid = ({film.image_id for film in dealt[split]} for split in ("train", "valid"))
+        assert len(valid) in (4, 6)
+        assert train | valid == {film.image_id for film in films}
+        assert not {f.group for f in dealt["train"]} & {f.group for f in dealt["valid"]}
+        seen += sorted(valid)
+    assert sorted(seen) == [film.image_id for film in films]
+    assert Fold().deal(samples) is samples
+    with pytest.raises(InputError, match=r"at least 12 groups .* got 11"):
+        Fold(1, 12).deal(samples)
+    for number, of in ((0, 3), (4, 3), (1, 1), (1, 101), (-1, 5), (1, 0)):
+        with pytest.raises(InputError, match=rf"got {number} of {of}"):
+            Fold(number, of)
+
+
+def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsys):
+    data = tmp_path / "data"
+    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
+    runs = {number: tmp_path / f"fold{number}" for number in (1, 2, 3)}
+    for number, path in runs.items():
+        fold = ["--fold.number", number, "--fold.of", 3, "--fit.seed", number]
+        assert step("train", "--data", data, "--run", path, *fold, *SHORT) == 0
+    folders = [path / "model" for path in runs.values()]
+    out = tmp_path / "all" / "model"
+
+    def combine(*members):
+        chosen = f"[{','.join(map(str, members))}]"
+        return ensemble.main(["--data", str(data), "--members", chosen, "--out", str(out)])
+
+    assert combine(*folders) == 0
+    whole, parts = Predictor(out), [Predictor(folder) for folder in folders]
+    noted = whole.manifest.training
+    counts = [p.manifest.training["films"] for p in parts]
+    films = sum(count["valid"] for count in counts)  # every film is held out once
+    assert [count["train"] for count in counts] == [films - c["valid"] for c in counts]
+    assert noted["films"] == {"train": films, "valid": films, "test": counts[0]["test"]}
+    assert noted["folds"] == [{"number": n, "of": 3} for n in (1, 2, 3)]
+    assert whole.learned.intervals.films == films
+    # each film's error is that of the member that did not see it
+    errors = [p.manifest.metrics["valid"]["mre_mm"] for p in parts]
+    weights = [count["valid"] for count in counts]
+    expected = np.average(errors, weights=weights)
+    assert whole.manifest.metrics["valid"]["mre_mm"] == pytest.approx(expected, rel=1e-9)
+
+    # step 3 knows the films that a member validated on, and that the whole has none
+    for number in (1, 2):
+        test = ["--model", runs[number] / "model", "--out", runs[number] / "valid"]
+        assert step("evaluate", "--data", data, *test, "--split", "valid") == 0
+        tested = pd.read_csv(runs[number] / "valid" / "predictions.csv", dtype=str)["image_id"]
+        samples = load_samples(data, parts[0].config, Fold(number, 3))
+        assert tested.tolist() == [film.image_id for film in samples["valid"]]
+        metrics = read_json(runs[number] / "valid" / "metrics.json")
+        assert metrics["overall"]["mre_mm"]["value"] == pytest.approx(errors[number - 1], rel=1e-9)
+    capsys.readouterr()
+    options = ["--data", data, "--model", out, "--out", tmp_path / "refused"]
+    assert step("evaluate", *options, "--split", "valid") == 1
+    assert "another member was trained on each of them" in capsys.readouterr().err
+    assert step("evaluate", *options, "--resamples", "50") == 0
+
+    # what one of them was trained on, another may not have been chosen by
+    plain = tmp_path / "plain"
+    assert step("train", "--data", data, "--run", plain, *SHORT) == 0
+    capsys.readouterr()
+    assert combine(folders[0], plain / "model") == 1
+    assert "Expected members with the same fold.of, got 0, 3" in capsys.readouterr().err
+    fold = ["--fold.number", 2, "--fold.of", 3, "--weights", folders[0]]
+    assert step("train", "--data", data, "--run", tmp_path / "leak", *fold, *SHORT) == 1
+    assert "with another --fold" in capsys.readouterr().err
+    assert not (tmp_path / "leak").exists()
 
 
 def test_the_mean_of_sigmoid_heatmaps():

@@ -33,13 +33,15 @@ def check_trained_on(folder: ModelFolder, data: Path) -> None:
     """Refuse a model that may have seen what it is to be validated or tested on.
 
     Raises:
-        InputError: The table of its training samples is not that of `data`.
+        InputError: The tables of its training and validation samples are not those of `data`.
     """
-    if folder.manifest.training.get("splits_sha256", {}).get("train") != sha256(data / "train.csv"):
-        raise InputError(
-            f"Expected a model that was trained on {data / 'train.csv'}, got {folder.path}: it may "
-            "have seen films of the validation or of the test. Train it on this data."
-        )
+    known = folder.manifest.training.get("splits_sha256", {})
+    for table in (data / "train.csv", data / "valid.csv"):
+        if known.get(table.stem) != sha256(table):
+            raise InputError(
+                f"Expected a model that was trained on the data of {table}, got {folder.path}: it "
+                "may have seen films of the validation or of the test. Train it on this data."
+            )
 
 
 def git_revision() -> str:

@@ -21,6 +21,7 @@ from medvial.outputs import read_json
 from medvial_training.fit import FitArgs, training_loader, validation_loader
 from medvial_training.splits import load_splits
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
+from medvial_training.tasks.cldetection.fold import Fold
 
 INPUT_FIELDS = ("landmark_set", "height", "width", "fit")  # what makes films fit a model
 PREPARED_FIELDS = (*INPUT_FIELDS, "mean", "std")
@@ -117,20 +118,27 @@ def check_prepared(data: Path, config: Config, names: tuple[str, ...] = PREPARED
         )
 
 
-def load_samples(data: Path, config: Config) -> dict[str, list[Sample]]:
+def load_samples(data: Path, config: Config, fold: Fold = Fold()) -> dict[str, list[Sample]]:
     """The films of train, valid and test, checked to share no patient and no duplicate.
 
+    Args:
+        data: Folder that step 1 wrote.
+        config: Gives the landmark set.
+        fold: Which of the films that are not tested validate; as step 1 split them if not given.
+
     Raises:
-        InputError: A manifest is missing, lacks a column, or is not disjoint from another one.
+        InputError: A manifest is missing, lacks a column, or is not disjoint from another one, or
+            there are too few films for the fold.
     """
     count = len(load_landmark_set(config.landmark_set))
     frames = load_splits(data)
     for split, frame in frames.items():
         _check_columns(set(frame.columns), data / f"{split}.csv", count)
-    return {
+    samples = {
         split: [_sample(row, data, count) for row in frame.to_dict("records")]
         for split, frame in frames.items()
     }
+    return fold.deal(samples)
 
 
 def _check_columns(found: set[str], path: Path, count: int) -> None:
@@ -199,12 +207,17 @@ class FilmData(LightningDataModule):
     """Training and validation films of a prepared folder."""
 
     def __init__(
-        self, data: Path, config: Config, fit: FitArgs, augmentation: Augmentation
+        self,
+        data: Path,
+        config: Config,
+        fit: FitArgs,
+        augmentation: Augmentation,
+        fold: Fold = Fold(),
     ) -> None:
         super().__init__()
         check_prepared(data, config)
         self.config, self.fit_args, self.augmentation = config, fit, augmentation
-        self.samples = load_samples(data, config)
+        self.samples = load_samples(data, config, fold)
         for split in ("train", "valid"):
             if not self.samples[split]:
                 raise InputError(f"Expected films in {data / split}.csv, got none.")

@@ -1,32 +1,46 @@
-r"""Several trainings, that differ in their seed, as one model: the mean of their heatmaps.
+r"""Several trainings as one model: the mean of their heatmaps.
+
+Members differ in their seed, and, with `--fold.number` and `--fold.of` of step 2, in the films that
+they validate on:
 
 python -m medvial_training.tasks.cldetection.ensemble --data data/isbi \
-        --members "[runs/seed1/model,runs/seed2/model,runs/seed3/model]" --out runs/ensemble/model
+        --members "[runs/fold1/model,runs/fold2/model,runs/fold3/model]" --out runs/ensemble/model
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors.torch import load_file
+from torch import nn
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.model import build_model
-from medvial.cldetection.postprocess import Learned
+from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
 from medvial.models import SAFETENSORS, ModelFolder
 from medvial_training.cli import run_command
 from medvial_training.provenance import check_trained_on
 from medvial_training.tasks.cldetection.dataset import (
+    Sample,
     check_prepared,
     load_config,
     load_samples,
 )
-from medvial_training.tasks.cldetection.train import write_model
+from medvial_training.tasks.cldetection.fold import FOLDS, Fold, fold_of
+from medvial_training.tasks.cldetection.write_model import predict_unseen, write_model
 
 
 def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None = None) -> None:
-    """Make one model folder of several; calibration and intervals are learned for their mean.
+    """Make one model folder of several; calibration and intervals are learned anew.
+
+    Members that validated on the same films: from what their mean says about these. Members with
+    folds of their own: from what is said about every film by those that were not trained on it
+    (CV+ of Barber et al., Annals of Statistics 49, 2021). These are more films, but fewer networks
+    than the ensemble has: its errors are rather smaller than probabilities and intervals say.
 
     It takes as many times longer as it has members. Steps 3 and 4 use it like any other.
 
@@ -51,20 +65,72 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     weights = [folder.manifest.files[SAFETENSORS] for folder in folders]
     if len(set(weights)) < len(weights):
         raise InputError("Expected members with weights of their own, got one of them twice.")
-    net = build_model(config)
-    for member, folder in zip(net.members, folders, strict=True):  # type: ignore[arg-type]
-        member.load_state_dict(load_file(folder.path / SAFETENSORS))
+    folds = _folds(folders)
+    samples, unseen = _unseen(folds, config, data)
     learned = [Learned.from_dict(folder.read_json("postprocess.json")) for folder in folders]
     blur = [each.intervals.blur_px2 for each in learned if each.intervals]
+    notes: dict[str, Any] = {"members_sha256": weights}
+    if len(folds) > 1:
+        notes[FOLDS] = [fold.as_dict() for fold in folds]
     write_model(
         out,
-        net,
+        _network(folders, config),
         config,
-        load_samples(data, config),
+        samples,
         data,
         blur_px2=max(blur, default=0.0),
-        notes={"members_sha256": weights},
+        unseen=unseen,
+        notes=notes,
     )
+
+
+def _network(folders: Sequence[ModelFolder], config: Config) -> nn.Module:
+    """The members' networks as one; `config` is that of the whole."""
+    net = build_model(config)
+    parts = net.members if config.members > 1 else [net]
+    for part, folder in zip(parts, folders, strict=True):  # type: ignore[arg-type]
+        part.load_state_dict(load_file(folder.path / SAFETENSORS))
+    return net
+
+
+def _folds(folders: Sequence[ModelFolder]) -> dict[Fold, list[ModelFolder]]:
+    """The members by the fold that they validated on.
+
+    Raises:
+        InputError: Their folds are not of the same dealing.
+    """
+    folds: dict[Fold, list[ModelFolder]] = {}
+    for folder in folders:
+        folds.setdefault(fold_of(folder.manifest), []).append(folder)
+    counts = sorted({fold.of for fold in folds})
+    if len(counts) > 1:
+        raise InputError(
+            f"Expected members with the same fold.of, got {', '.join(map(str, counts))}: what one "
+            "of them validated on, any of the others may have been trained on."
+        )
+    return folds
+
+
+def _unseen(
+    folds: dict[Fold, list[ModelFolder]], config: Config, data: Path
+) -> tuple[dict[str, list[Sample]], list[Film]]:
+    """What members say about the films that they validated on.
+
+    Returns:
+        The samples: in train all that any member was trained on, in valid those of the films; and
+        the films.
+    """
+    trained: dict[str, Sample] = {}
+    valid, films = [], []
+    for fold, group in folds.items():
+        samples = load_samples(data, config, fold)
+        own = dataclasses.replace(config, members=len(group))
+        with TemporaryDirectory() as scratch:
+            net = _network(group, own)
+            films += predict_unseen(Path(scratch) / "model", net, own, samples, data)
+        valid += samples["valid"]
+        trained |= {sample.image_id: sample for sample in samples["train"]}
+    return samples | {"train": list(trained.values()), "valid": valid}, films
 
 
 def _common_config(folders: list[ModelFolder]) -> Config:

@@ -23,6 +23,7 @@ from medvial_training.tasks.cldetection.dataset import (
     load_config,
     load_samples,
 )
+from medvial_training.tasks.cldetection.fold import FOLDS, Fold, fold_of
 from medvial_training.tasks.cldetection.interval_scores import interval_scores
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import (
@@ -116,7 +117,7 @@ def evaluate_predictor(
 ) -> dict[str, Any]:
     """As `evaluate`, with any predictor of films; `config` and `manifest` describe its model."""
     check_prepared(data, config, INPUT_FIELDS)
-    samples = load_samples(data, config)[split]
+    samples = load_samples(data, config, _fold(manifest, data, split))[split]
     if not samples:
         raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
     films = predict_samples(samples, config, predictor, progress=progress, shares=join_shares())
@@ -134,6 +135,23 @@ def evaluate_predictor(
     write_json(out / "metrics.json", tested.metrics)  # last: its presence says that all is there
     _log_result(tested.metrics, out)
     return tested.metrics
+
+
+def _fold(manifest: Manifest, data: Path, split: str) -> Fold:
+    """The fold that split these data when the model was trained, so that valid is what it was.
+
+    Raises:
+        InputError: Validation films are asked for, of an ensemble whose members each had others.
+    """
+    if not same_data(manifest, data):
+        return Fold()
+    if split == "valid" and FOLDS in manifest.training:
+        raise InputError(
+            "Expected --split test or train for an ensemble whose members validated on films of "
+            "their own, got valid: another member was trained on each of them. The manifest has "
+            "the scores by the members that were not."
+        )
+    return fold_of(manifest)
 
 
 def _score(

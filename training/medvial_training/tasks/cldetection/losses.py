@@ -37,10 +37,6 @@ class Loss:
     foreground: float = 10.0
     """adaptive_wing: extra weight of pixels near a landmark."""
 
-    teachers_weight: float = 0.5
-    """cross_entropy with --teachers: their share of the target, 0 to 1; the Gaussian has the
-    rest."""
-
     def check(self, config: Config) -> None:
         """Refuse a loss that the meaning of the network's output does not fit.
 
@@ -56,12 +52,8 @@ class Loss:
         for name in ("variance_weight", "omega", "foreground"):
             if getattr(self, name) < 0:
                 raise InputError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
-        if not 0 <= self.teachers_weight <= 1:
-            raise InputError(f"Expected teachers_weight from 0 to 1, got {self.teachers_weight}.")
 
-    def __call__(
-        self, logits: Tensor, points: Tensor, config: Config, taught: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, logits: Tensor, points: Tensor, config: Config) -> Tensor:
         """The mean loss over the landmarks that count.
 
         Args:
@@ -69,15 +61,12 @@ class Loss:
             points: (N, L, 2) as (x, y) in network pixels; a landmark that is NaN or lies outside
                 the film does not count.
             config: Gives `sigma_px` and `heatmap_stride`.
-            taught: What teachers make of the same films, (N, L, h, w) float32 of sum 1.
         """
         with torch.autocast(logits.device.type, enabled=False):
             logits, centre = logits.float(), heatmap_points(points, config)
             counts = _inside(centre, logits)
             centre = torch.where(counts[..., None], centre, torch.zeros_like(centre))
             loss = self._each(logits, centre, config.sigma_px)
-            if taught is not None:
-                loss = torch.lerp(loss, _cross_entropy(logits, taught), self.teachers_weight)
             return (loss * counts).sum() / counts.sum().clamp(min=1)
 
     def _each(self, logits: Tensor, centre: Tensor, sigma: float) -> Tensor:
@@ -111,12 +100,6 @@ def cross_entropy(logits: Tensor, centre: Tensor, sigma: float) -> Tensor:
     y, x = y / y.sum(dim=-1, keepdim=True), x / x.sum(dim=-1, keepdim=True)
     log_probability = logits.flatten(2).log_softmax(dim=-1).view_as(logits)
     return -torch.einsum("nlhw,nlh,nlw->nl", log_probability, y, x)
-
-
-def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy (N, L) of the heatmaps and of what they should be, (N, L, h, w) of sum 1."""
-    log_probability = logits.flatten(2).log_softmax(dim=-1)
-    return -(target.flatten(2) * log_probability).sum(dim=-1)
 
 
 def adaptive_wing(

@@ -9,7 +9,6 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.decode import decode
 from medvial.cldetection.model import build_model
 from medvial_training.fit import FitArgs, TrainedModule
-from medvial_training.tasks.cldetection.distillation import Teachers
 from medvial_training.tasks.cldetection.losses import Loss
 
 
@@ -19,17 +18,15 @@ class LandmarkModule(TrainedModule):
     monitor = "valid/mre_mm"
     mode = "min"
 
-    def __init__(
-        self, config: Config, fit: FitArgs, loss: Loss, teachers: Teachers | None = None
-    ) -> None:
+    def __init__(self, config: Config, fit: FitArgs, loss: Loss) -> None:
         net = build_model(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(net, fit)
-        self.config, self.loss, self.teachers = config, loss, teachers
+        self.config, self.loss = config, loss
         self.error_mm, self.within_2mm = MeanMetric(), MeanMetric()
 
     def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
         """The loss of one batch."""
-        loss = self._loss(batch)
+        loss = self.loss(self._forward(batch["image"]), batch["points"], self.config)
         count = len(batch["image"])
         self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=count, sync_dist=True)
         return loss
@@ -49,7 +46,3 @@ class LandmarkModule(TrainedModule):
     def _forward(self, images: Tensor) -> Tensor:
         heatmaps: Tensor = self.net(images.contiguous(memory_format=torch.channels_last))
         return heatmaps
-
-    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        taught = self.teachers(batch["image"]) if self.teachers else None
-        return self.loss(self._forward(batch["image"]), batch["points"], self.config, taught)

@@ -1,0 +1,120 @@
+"""The model folder of trained networks: weights, and what is learned from films beside them."""
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from medvial.cldetection.config import Config
+from medvial.cldetection.postprocess import Film, Learned
+from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
+from medvial.models import SAFETENSORS, ModelFolder
+from medvial.outputs import replace_folder, write_json
+from medvial_training.provenance import provenance
+from medvial_training.tasks.cldetection.dataset import Sample
+from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_prior
+from medvial_training.tasks.cldetection.learn_intervals import fit_intervals
+
+log = logging.getLogger(__name__)
+
+
+def write_model(
+    folder: Path,
+    net: torch.nn.Module,
+    config: Config,
+    samples: dict[str, list[Sample]],
+    data: Path,
+    *,
+    blur_px2: float,
+    unseen: list[Film] | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Path:
+    """Write weights, shape prior, calibration, intervals and manifest.
+
+    The folder is made beside its place and moved there whole.
+
+    Args:
+        folder: The model folder; one that is there is replaced.
+        net: The trained network.
+        config: Its configuration.
+        samples: The films of train (for the shape prior) and valid (for calibration and
+            intervals), and those of test, which are only counted.
+        data: Folder that step 1 wrote.
+        blur_px2: As in `Intervals`.
+        unseen: What networks that were not trained on the films of valid say about them; the
+            network itself if not given.
+        notes: What else the manifest is to say of the training.
+    """
+    part = folder.with_name(folder.name + ".part")
+    films = predict_unseen(part, net, config, samples, data) if unseen is None else unseen
+    if unseen is not None:
+        _draft(part, net, data)
+    training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
+    learned = Learned(
+        fit_shape_prior(samples["train"]),
+        fit_calibration(samples["valid"], films),
+        fit_intervals(samples["valid"], films, config, blur_px2),
+    )
+    metrics = _validate(films, samples["valid"])
+    _seal(part, config, learned, training | (notes or {}), metrics)
+    if metrics:
+        log.info(
+            "Validation as in the container: MRE %(mre_mm).3f mm, SDR 2 mm %(sdr_2mm).3f", metrics
+        )
+    replace_folder(part, folder)
+    return folder
+
+
+def predict_unseen(
+    draft: Path,
+    net: torch.nn.Module,
+    config: Config,
+    samples: dict[str, list[Sample]],
+    data: Path,
+) -> list[Film]:
+    """What a network says about its validation films, as they were given.
+
+    Without a probability or intervals, which are to be learned from it. `draft` is left behind: a
+    model folder that has the shape prior of the training films, and no more.
+    """
+    _draft(draft, net, data)
+    _seal(draft, config, Learned(fit_shape_prior(samples["train"])), {}, {})
+    predictor = Predictor(draft)
+    return [predictor.from_network_input(*s.as_given(config)) for s in samples["valid"]]
+
+
+def _draft(part: Path, net: torch.nn.Module, data: Path) -> None:
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
+    shutil.copyfile(data / LANDMARKS, part / LANDMARKS)
+
+
+def _seal(
+    part: Path, config: Config, learned: Learned, training: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    write_json(part / "postprocess.json", learned.as_dict(), indent=None)
+    ModelFolder.seal(
+        part,
+        task=TASK,
+        config=dataclasses.asdict(config),
+        training=training,
+        metrics={"valid": metrics} if metrics else {},
+    )
+
+
+def _validate(films: list[Film], samples: list[Sample]) -> dict[str, float]:
+    """Errors in mm on the films as they were given; empty where none is known."""
+    pairs = zip(films, samples, strict=True)
+    errors = np.concatenate(
+        [np.linalg.norm(film.points - s.points, axis=1) * s.mm_per_px for film, s in pairs]
+    )
+    errors = errors[np.isfinite(errors)]
+    if not errors.size:
+        return {}  # nothing that could be measured: a NaN is no metric
+    return {"mre_mm": float(errors.mean()), "sdr_2mm": float((errors < 2.0).mean())}
