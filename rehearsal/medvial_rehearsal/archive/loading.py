@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 from medvial.errors import InputError
+from medvial_rehearsal.archive.tar import tarfile
 from medvial_rehearsal.gates import GateFailure, GateNotRun
 from medvial_rehearsal.project import algorithm_class, algorithm_folder
 

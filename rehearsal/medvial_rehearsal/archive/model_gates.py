@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tarfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from medvial.errors import InputError
 from medvial.models import MANIFEST
 from medvial_rehearsal.archive.loading import load_on_cpu
 from medvial_rehearsal.archive.stream import members, open_packed
+from medvial_rehearsal.archive.tar import tarfile
 from medvial_rehearsal.gates import GateFailure, GateNotRun, Outcome, gate
 
 _MANIFEST_LIMIT = 8 << 20  # bytes

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import lzma
-import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from medvial.errors import InputError
+from medvial_rehearsal.archive.tar import tarfile
 
 CHUNK = 1 << 20
 UNPACKED_LIMIT = 100 << 30  # bytes; a tar bomb ends here. The largest images are tens of GB.
