@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from medvial.errors import InputError
 from medvial.gait.walking.kinematics import DEFINITIONS, measure, near_leg
 from medvial.gait.walking.landmarks import WalkLandmarks
+from medvial.gait.walking.rhythm import find_rhythm
 
 TRUNK, THIGH, SHANK = 80.0, 70.0, 65.0
 
@@ -93,10 +95,46 @@ def test_hidden_joints_make_their_own_angles_unavailable_only():
     assert found["cadence"].value is not None
 
 
-def test_two_steps_are_too_few():
-    found = measure(walk(seconds=1.2))
-    assert "Fewer than 3 steps" in found["cadence"].unavailable
+def test_one_step_is_too_few():
+    found = measure(walk(seconds=1.2, stride_s=2.4))
+    assert "Fewer than 2 steps" in found["cadence"].unavailable
     assert found["trunk_inclination"].value is not None
+
+
+def test_a_single_step_time_has_no_spread():
+    found = measure(walk(seconds=1.7, stride_s=1.6))
+    assert found["step_time"].value == pytest.approx(0.8, abs=0.04)
+    assert (found["step_time"].count, found["cadence"].spread) == (1, None)
+
+
+def test_a_limp_is_no_rhythm_of_two_steps():
+    """Every second step longer and later: the distance repeats best after two."""
+    times = np.arange(0, 5, 1 / 15)
+    late = 0.06 * np.sin(np.pi * times / 0.6) ** 2
+    apart = 50 * np.abs(np.sin(np.pi * (times + late) / 0.6)) + 12 * np.sin(np.pi * times / 0.6)
+    found = find_rhythm(times, np.abs(apart))
+    assert found.step_s == pytest.approx(0.6, abs=0.05)
+    assert found.count >= 6
+
+
+def test_steps_are_read_through_noise():
+    times = np.arange(0, 2.2, 1 / 15)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        apart = 40 * np.abs(np.cos(np.pi * (times / 0.55 + rng.random()))) + rng.normal(0, 4, 33)
+        assert find_rhythm(times, np.abs(apart)).step_s == pytest.approx(0.55, rel=0.08)
+
+
+def test_what_does_not_repeat_has_no_step_time():
+    times = np.arange(0, 3, 1 / 15)
+    peaks = [(0.3, 20), (0.9, 45), (1.3, 30), (2.45, 25)]
+    once = sum(height * np.exp(-(((times - at) / 0.08) ** 2)) for at, height in peaks)
+    with pytest.raises(InputError, match="too uneven, or too few"):
+        find_rhythm(times, once)
+    with pytest.raises(InputError, match="Fewer than 2 steps"):
+        find_rhythm(times, np.full(45, 30.0))
+    with pytest.raises(InputError, match="on too few frames"):
+        find_rhythm(times, np.where(times < 1.5, np.nan, once))
 
 
 def test_an_empty_walk_is_unavailable():

@@ -12,19 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from medvial.errors import InputError
 from medvial.gait.blazepose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from medvial.gait.track import Points
 from medvial.gait.walking.landmarks import WalkLandmarks
+from medvial.gait.walking.rhythm import find_rhythm
 
 _LEGS = {"left": (23, 25, 27), "right": (24, 26, 28)}  # hip, knee, ankle: BlazePose's order
 _LEAST_VISIBILITY = 0.5
 _LEAST_PART = 0.6  # of the frames, with the landmarks that a measurement needs
 _LEAST_SECONDS = 1.0
 _LEAST_HZ = 8.0  # a swing phase lasts .4 s
-_LEAST_STEP_S, _MOST_STEP_S = 0.3, 1.5  # 200 to 40 steps a minute
-_LEAST_STEPS = 3  # peaks of the ankles' distance, that is two step times
-_LEAST_PEAK = 0.4  # by the largest distance of the ankles
-_SMOOTH_S = 0.06
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Measurement:
     definition: str
     value: float | None = None
     spread: float | None = None
-    """Standard deviation over frames or steps."""
+    """Standard deviation over frames or steps; None for a single one."""
     count: int = 0
     """Frames or steps that it comes from."""
     unavailable: str | None = None
@@ -57,8 +55,8 @@ DEFINITIONS = {
     "cadence": ("steps/min", "60 divided by the step time."),
     "step_time": (
         "s",
-        "Median time between successive greatest distances of the ankles along the walk, of which "
-        "there is one a step, at about the time of heel strike.",
+        "Time after which the distance of the ankles along the walk repeats (its autocorrelation), "
+        "at about the median time between its greatest values, one a step at about heel strike.",
     ),
     "knee_flexion_peak": (
         "deg",
@@ -137,53 +135,18 @@ def _near_leg(points: Points, leg: tuple[int, int, int], trunk: Points) -> dict[
 
 
 def _rhythm(times_s: Points, points: Points) -> dict[str, Measurement]:
-    """Step time and cadence.
-
-    The distance between the ankles is the same whichever is called left, so that it does not mind
-    the swaps of left and right that pose networks make in side views. After Zeni et al., Gait &
-    Posture 27:710, 2008, who take the greatest distance of a heel from the sacrum as its strike.
-    """
+    """Step time and cadence."""
     apart = np.abs(points[:, _LEGS["left"][2], 0] - points[:, _LEGS["right"][2], 0])
-    known = np.isfinite(apart)
-    if known.mean() < _LEAST_PART:
-        return _no_rhythm("The ankles are in sight on too few frames.")
-    even_s = np.arange(times_s[0], times_s[-1], float(np.median(np.diff(times_s))) / 2)
-    peaks = _peaks(even_s, _smoothed(np.interp(even_s, times_s[known], apart[known]), even_s))
-    steps = np.diff(peaks)
-    steps = steps[(steps >= _LEAST_STEP_S) & (steps <= _MOST_STEP_S)]
-    if len(steps) < _LEAST_STEPS - 1:
-        return _no_rhythm(f"Fewer than {_LEAST_STEPS} steps are in sight.")
-    median, spread = float(np.median(steps)), float(np.std(steps))
+    try:
+        rhythm = find_rhythm(times_s, apart)
+    except InputError as error:
+        return {name: _missing(name, str(error)) for name in ("step_time", "cadence")}
+    step, spread, count = rhythm.step_s, rhythm.spread_s, rhythm.count
+    scaled = None if spread is None else 60 * spread / step**2
     return {
-        "step_time": _found("step_time", median, spread, len(steps)),
-        "cadence": _found("cadence", 60 / median, 60 * spread / median**2, len(steps)),
+        "step_time": _found("step_time", step, spread, count),
+        "cadence": _found("cadence", 60 / step, scaled, count),
     }
-
-
-def _peaks(times_s: Points, values: Points) -> Points:
-    """Times of the greatest values, at least a step apart, to less than a sample."""
-    least = _LEAST_PEAK * float(np.percentile(values, 98))
-    inner = np.arange(1, len(values) - 1)
-    tops = inner[(values[1:-1] > values[:-2]) & (values[1:-1] >= values[2:])]
-    kept: list[int] = []
-    for top in sorted(tops[values[tops] >= least], key=lambda index: -values[index]):
-        if all(abs(times_s[top] - times_s[other]) >= _LEAST_STEP_S for other in kept):
-            kept.append(int(top))
-    found = []
-    for top in sorted(kept):
-        before, here, after = values[top - 1 : top + 2]
-        bend = before - 2 * here + after
-        shift = 0.0 if bend == 0 else 0.5 * (before - after) / bend  # vertex of a parabola
-        found.append(times_s[top] + shift * (times_s[1] - times_s[0]))
-    return np.array(found)
-
-
-def _smoothed(values: Points, times_s: Points) -> Points:
-    width = _SMOOTH_S / (times_s[1] - times_s[0])
-    offsets = np.arange(-int(3 * width + 1), int(3 * width + 1) + 1)
-    weights = np.exp(-0.5 * (offsets / width) ** 2)
-    padded = np.pad(values, len(offsets) // 2, mode="edge")
-    return np.convolve(padded, weights / weights.sum(), mode="valid")
 
 
 def _to_vertical(upwards: Points) -> Points:
@@ -220,10 +183,6 @@ def _found(name: str, value: float, spread: float | None, count: int) -> Measure
 def _missing(name: str, why: str) -> Measurement:
     unit, definition = DEFINITIONS[name]
     return Measurement(unit, definition, unavailable=why)
-
-
-def _no_rhythm(why: str) -> dict[str, Measurement]:
-    return {name: _missing(name, why) for name in ("step_time", "cadence")}
 
 
 def _rounded(value: float | None) -> float | None:
