@@ -15,6 +15,11 @@ config=${3:-isbi2015}
 shift $(($# < 3 ? $# : 3))
 if [[ $config == isbi2015 ]]; then members=${MEMBERS:-4}; else members=${MEMBERS:-8}; fi
 
+if [[ ! $members =~ ^[2-8]$ ]]; then
+    echo "isbi2015.sh: expected MEMBERS from 2 to 8, got $members" >&2
+    exit 1
+fi
+
 python=${PYTHON:-python}
 steps="$(dirname "$0")/../training"
 mkdir -p "$out"
@@ -48,7 +53,7 @@ table() {  # FILE RUN...
 }
 
 whole() {  # NAME KEEP_REPEATS [options of step 2]
-    local name=$1 folder=$out/$1 keep=$2 runs=() fold models
+    local name=$1 folder=$out/$1 keep=$2 runs=() fold models ensemble
     shift 2
     step step1_preprocess --config "$config" --source "$source/images" --labels "$out/isbi.csv" \
         --out "$folder/data" --keep_repeats "$keep"
@@ -57,12 +62,13 @@ whole() {  # NAME KEEP_REPEATS [options of step 2]
         train_and_test "$folder/data" "$folder/fold$fold" "$fold" "$@"
     done
     models=$(printf ',%s/model' "${runs[@]}")
-    [[ -f $folder/ensemble/model/manifest.json ]] ||
+    ensemble=$folder/ensemble$members
+    [[ -f $ensemble/model/manifest.json ]] ||
         "$python" -m medvial_training.tasks.cldetection.ensemble --data "$folder/data" --views 1 \
-            --members "[${models:1}]" --out "$folder/ensemble/model"
-    test_model "$folder/data" "$folder/ensemble"
+            --members "[${models:1}]" --out "$ensemble/model"
+    test_model "$folder/data" "$ensemble"
     table "$out/$name-members.md" "${runs[@]}"
-    table "$out/$name.md" "$folder/ensemble"
+    table "$out/$name.md" "$ensemble"
 }
 
 whole leak-free false "$@"

@@ -1,17 +1,20 @@
 """medvial check on tiny archives: a good one passes every gate, each defect fails its own."""
 
 import gzip
+import importlib.util
 import json
 import subprocess
 import sys
 import tarfile
 import textwrap
+import types
 
 import pytest
 from archives import APP, BASE, MANIFEST, METHOD, digest, tar, write_image, write_model
 
 from medvial.errors import InputError
 from medvial_rehearsal.archive import image_gates, layer, stream
+from medvial_rehearsal.archive import tar as tar_module
 from medvial_rehearsal.archive.image_gates import ImageContext, check_image
 from medvial_rehearsal.archive.ledger import read_ledger
 from medvial_rehearsal.archive.model_gates import ModelContext, check_model
@@ -555,3 +558,19 @@ def test_reading_keeps_no_content(tmp_path):
     archive = image_gates.read_archive(path)
     entries = [entry for layer in archive.layers.values() for entry in layer.entries]
     assert sum(len(entry.content or b"") for entry in entries) < 2000
+
+
+def test_an_old_tarfile_gives_way_to_its_backport(monkeypatch):
+    """Python before 3.11.4 has no filters; the tests of B2 above run with the backport there."""
+    backport = types.ModuleType("backports.tarfile")
+    backports = types.ModuleType("backports")
+    backports.tarfile = backport
+    monkeypatch.setitem(sys.modules, "backports", backports)
+    monkeypatch.setitem(sys.modules, "backports.tarfile", backport)
+    old = types.ModuleType("tarfile")
+    monkeypatch.setitem(sys.modules, "tarfile", old)
+    spec = importlib.util.spec_from_file_location("old_tar", tar_module.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.tarfile is backport
+    assert tar_module.tarfile.data_filter  # whichever this Python has

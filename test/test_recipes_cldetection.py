@@ -19,12 +19,13 @@ from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
+from medvial.models import sha256
 from medvial.outputs import read_json
 from medvial_training.cli import CONFIGS, _named_configs, run_step
 from medvial_training.phantoms.cldetection import write_phantoms
 from medvial_training.tasks.cldetection import ensemble, seeds
 from medvial_training.tasks.cldetection.dataset import load_samples
-from medvial_training.tasks.cldetection.fold import Fold
+from medvial_training.tasks.cldetection.fold import Fold, fold_of
 
 ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
 TINY = ["--model.height", "128", "--model.width", "64"]
@@ -149,8 +150,8 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
     assert "Expected model.members 1 for training, got 2" in capsys.readouterr().err
 
 
-def sample(name, group=None):
-    return Namespace(image_id=name, group=group or name)
+def sample(name, group=None, patient=None):
+    return Namespace(image_id=name, group=group or name, patient=patient or name)
 
 
 def test_folds_keep_groups_whole_and_validate_on_every_film_once():
@@ -168,6 +169,17 @@ def test_folds_keep_groups_whole_and_validate_on_every_film_once():
         assert not {f.group for f in dealt["train"]} & {f.group for f in dealt["valid"]}
         seen += sorted(valid)
     assert sorted(seen) == [film.image_id for film in films]
+    films = [sample(f"{n:02d}", patient=f"p{n // 3}") for n in range(12)]  # 4 patients
+    for number in (1, 2, 3):
+        dealt = Fold(number, 3).deal(
+            {"train": films[:8], "valid": films[8:], "test": []}, [("00", "11"), ("05", "t")]
+        )
+        sides = {film.image_id: split for split, films_ in dealt.items() for film in films_}
+        kept = [
+            {sides[f"{n:02d}"] for n in block} for block in (range(3), range(3, 6), range(6, 9))
+        ]
+        assert [len(block) for block in kept] == [1, 1, 1]
+        assert {sides[name] for name in ("00", "09", "11")} == kept[0]  # nearly the same picture
     assert Fold().deal(samples) is samples
     with pytest.raises(InputError, match=r"at least 12 groups .* got 11"):
         Fold(1, 12).deal(samples)
@@ -220,6 +232,20 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert "another member was trained on each of them" in capsys.readouterr().err
     assert step("evaluate", *options, "--resamples", "50") == 0
 
+    # members of one fold validated on the same films
+    twin = tmp_path / "twin"
+    fold = ["--fold.number", 1, "--fold.of", 3, "--fit.seed", 9]
+    assert step("train", "--data", data, "--run", twin, *fold, *SHORT) == 0
+    assert combine(folders[0], twin / "model") == 0
+    both = Predictor(out).manifest.training
+    assert fold_of(Predictor(out).manifest) == Fold(1, 3)
+    assert (both["films"], "folds" in both) == (counts[0], False)
+    test = ["--model", out, "--out", tmp_path / "valid-of-both", "--resamples", "50"]
+    assert step("evaluate", "--data", data, *test, "--split", "valid") == 0
+    tested = pd.read_csv(tmp_path / "valid-of-both" / "predictions.csv", dtype=str)["image_id"]
+    samples = load_samples(data, parts[0].config, Fold(1, 3))
+    assert tested.tolist() == [film.image_id for film in samples["valid"]]
+
     # what one of them was trained on, another may not have been chosen by
     plain = tmp_path / "plain"
     assert step("train", "--data", data, "--run", plain, *SHORT) == 0
@@ -230,6 +256,17 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert step("train", "--data", data, "--run", tmp_path / "leak", *fold, *SHORT) == 1
     assert "with another --fold" in capsys.readouterr().err
     assert not (tmp_path / "leak").exists()
+
+    # films that change sides after the training are noticed, by whoever asks for unseen ones
+    rows = (data / "train.csv").read_text().splitlines(keepends=True)
+    (data / "train.csv").write_text("".join(rows[:-1]))
+    manifest = read_json(folders[0] / "manifest.json")
+    manifest["training"]["splits_sha256"]["train"] = sha256(data / "train.csv")
+    (folders[0] / "manifest.json").write_text(json.dumps(manifest))
+    test = ["--model", folders[0], "--out", tmp_path / "refused", "--split", "valid"]
+    assert step("evaluate", "--data", data, *test) == 1
+    assert "Expected the films that the model was validated on" in capsys.readouterr().err
+    assert combine(folders[0], folders[0]) == 1
 
 
 def test_the_mean_of_sigmoid_heatmaps():

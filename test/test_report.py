@@ -23,7 +23,8 @@ from medvial_training.tasks.cldetection.dataset import Sample, load_samples
 from medvial_training.tasks.cldetection.evaluate import evaluate_predictor
 from medvial_training.tasks.cldetection.labels import place_labels
 from medvial_training.tasks.cldetection.overlays import GREEN, FilmMarks, draw_overlay
-from medvial_training.tasks.cldetection.train import _predict, _validate
+from medvial_training.tasks.cldetection.predictions import predict_samples
+from medvial_training.tasks.cldetection.write_model import scores_of
 
 CONFIG = Config(landmark_set="isbi-19", height=128, width=64)
 MANIFEST = Manifest("cldetection", {}, {"model.onnx": "ab" * 32})
@@ -322,12 +323,12 @@ class Recorder(FakePredictor):
 def test_validation_sees_the_film_as_it_was_given(tmp_path):
     sample, expected, geometry = turned(tmp_path, (200, 77))
     predictor = Recorder([sample.points])
-    films = _predict(predictor, [sample])
-    assert _validate(films, [sample])["mre_mm"] == pytest.approx(1.0)
+    films = predict_samples([sample], CONFIG, predictor, progress=False)
+    assert scores_of(films, [sample])["mre_mm"] == pytest.approx(1.0)
     assert predictor.given[1] == geometry
     assert np.abs(predictor.given[0].astype(int) - expected).max() <= 1
     unscaled = dataclasses.replace(sample, mm_per_px=float("nan"))
-    assert _validate(films, [unscaled]) == {}
+    assert scores_of(films, [unscaled]) == {}
 
 
 def test_overlay_puts_marks_where_they_belong():

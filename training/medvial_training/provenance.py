@@ -37,7 +37,7 @@ def check_trained_on(folder: ModelFolder, data: Path) -> None:
     """
     known = folder.manifest.training.get("splits_sha256", {})
     for table in (data / "train.csv", data / "valid.csv"):
-        if known.get(table.stem) != sha256(table):
+        if not table.is_file() or known.get(table.stem) != sha256(table):
             raise InputError(
                 f"Expected a model that was trained on the data of {table}, got {folder.path}: it "
                 "may have seen films of the validation or of the test. Train it on this data."

@@ -13,6 +13,8 @@ from medvial_training.fit_args import FitArgs
 SETTINGS, BEGUN_WITH = "settings.json", "splits.json"
 LEARNED_FROM = ("train.csv", "valid.csv")  # who trains, and who chooses the best epoch
 EARLIER = ("data", "fold", "videos_of_fold")  # in settings of folds; now noted elsewhere
+YOUNGER = {"fold.number": 0, "fold.of": 0}  # options beside those of `fit`, and what was before
+GONE = ("teachers", "loss.teachers_weight")  # options that are no more, unless the first was used
 FREE_ON_RESUME = tuple(  # what does not change the result; tasks with two networks have two of each
     f"fit.{name}"
     for name in (
@@ -51,11 +53,15 @@ def compare_settings(path: Path, parameters: dict[str, Any]) -> None:
     for name in EARLIER:
         if name not in now:
             before.pop(name, None)
+    if before.get(GONE[0]) == []:
+        before = {name: value for name, value in before.items() if name not in GONE}
     younger = {name: value for name, value in asdict(FitArgs()).items()}
     for name in now.keys() - before.keys():
         section, _, option = name.rpartition(".")
         if section.endswith("fit") and option in younger:
             before[name] = younger[option]
+        elif name in YOUNGER:
+            before[name] = YOUNGER[name]
     changed = [
         f"{name} {before.get(name)} there, {now.get(name)} here"
         for name in sorted(before.keys() | now.keys())

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 KEYS = ("image_id", "patient", "group")
 DUPLICATES = "near_duplicates.csv"
+KEPT_REPEATS = "kept_repeats.csv"  # pairs that step 1 was told to leave on both sides
 NO_TRAINING = "Expected samples to train on, got none in the split train."
 SYNONYMS = {"train": "train", "training": "train", "valid": "valid", "val": "valid"}
 SYNONYMS |= {"validation": "valid", "test": "test", "testing": "test"}
@@ -264,6 +265,14 @@ def _columns(path: Path) -> set[str]:
         return set(next(csv.reader(file), []))
 
 
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Names of samples that are nearly the same picture; none where there is no such table."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(row.get("image_a", ""), row.get("image_b", "")) for row in csv.DictReader(file)]
+
+
 def _assert_pairs_together(frames: Mapping[str, "pd.DataFrame"], path: Path) -> None:
     """Refuse manifests that part the near-duplicates which step 1 found."""
     if not path.is_file():
@@ -273,10 +282,7 @@ def _assert_pairs_together(frames: Mapping[str, "pd.DataFrame"], path: Path) -> 
             "alone says that there are none."
         )
     split_of = {name: split for split, frame in frames.items() for name in frame["image_id"]}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    for row in rows:
-        first, second = row.get("image_a", ""), row.get("image_b", "")
+    for first, second in read_pairs(path):
         sides = {split_of[name] for name in (first, second) if name in split_of}
         if len(sides) > 1:
             raise InputError(

@@ -39,7 +39,7 @@ def find_rhythm(times_s: Points, apart: Points) -> Rhythm:
     former can, and says how many steps there are.
 
     Args:
-        times_s: (T,) seconds, rising.
+        times_s: (T,) seconds, rising, of two frames at least.
         apart: (T,) distance of the ankles along the walk, 0 or more in any unit; NaN unknown.
 
     Raises:
@@ -53,7 +53,9 @@ def find_rhythm(times_s: Points, apart: Points) -> Rhythm:
     steps = np.diff(_peaks(even_s, values))
     steps = steps[(steps >= LEAST_STEP_S) & (steps <= MOST_STEP_S)]
     if not steps.size:
-        raise InputError("Fewer than 2 steps are in sight.")
+        raise InputError(
+            f"Fewer than 2 steps, {LEAST_STEP_S:g} to {MOST_STEP_S:g} s apart, are in sight."
+        )
     lags = _repeats(even_s, values)
     ratios = np.abs(np.log(lags / np.median(steps)))
     if not lags.size or ratios.min() > _MOST_APART:

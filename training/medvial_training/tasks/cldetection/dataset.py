@@ -19,7 +19,7 @@ from medvial.errors import InputError
 from medvial.models import config_from_dict
 from medvial.outputs import read_json
 from medvial_training.fit import FitArgs, training_loader, validation_loader
-from medvial_training.splits import load_splits
+from medvial_training.splits import DUPLICATES, KEPT_REPEATS, load_splits, read_pairs
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 from medvial_training.tasks.cldetection.fold import Fold
 
@@ -119,7 +119,7 @@ def check_prepared(data: Path, config: Config, names: tuple[str, ...] = PREPARED
 
 
 def load_samples(data: Path, config: Config, fold: Fold = Fold()) -> dict[str, list[Sample]]:
-    """The films of train, valid and test, checked to share no patient and no duplicate.
+    """The films of train, valid and test, which share no patient and no duplicate.
 
     Args:
         data: Folder that step 1 wrote.
@@ -138,7 +138,8 @@ def load_samples(data: Path, config: Config, fold: Fold = Fold()) -> dict[str, l
         split: [_sample(row, data, count) for row in frame.to_dict("records")]
         for split, frame in frames.items()
     }
-    return fold.deal(samples)
+    tables = (data / name for name in (DUPLICATES, KEPT_REPEATS))
+    return fold.deal(samples, [pair for table in tables for pair in read_pairs(table)])
 
 
 def _check_columns(found: set[str], path: Path, count: int) -> None:
@@ -223,7 +224,7 @@ class FilmData(LightningDataModule):
                 raise InputError(f"Expected films in {data / split}.csv, got none.")
         if not any(np.isfinite(s.mm_per_px) for s in self.samples["valid"]):
             raise InputError(
-                f"Expected a scale (mm per pixel) for the films of {data / 'valid.csv'}, got none: "
+                f"Expected a scale (mm per pixel) for the validation films in {data}, got none: "
                 "validation is in millimetres."
             )
 

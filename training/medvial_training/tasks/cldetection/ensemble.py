@@ -30,7 +30,7 @@ from medvial_training.tasks.cldetection.dataset import (
     load_config,
     load_samples,
 )
-from medvial_training.tasks.cldetection.fold import FOLDS, Fold, fold_of
+from medvial_training.tasks.cldetection.fold import FOLDS, Fold, check_films, fold_of
 from medvial_training.tasks.cldetection.write_model import predict_unseen, write_model
 
 
@@ -38,9 +38,10 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     """Make one model folder of several; calibration and intervals are learned anew.
 
     Members that validated on the same films: from what their mean says about these. Members with
-    folds of their own: from what is said about every film by those that were not trained on it
-    (CV+ of Barber et al., Annals of Statistics 49, 2021). These are more films, but fewer networks
-    than the ensemble has: its errors are rather smaller than probabilities and intervals say.
+    folds of their own: from what is said about the films of each fold by those that were not
+    trained on them, as in cross-conformal prediction (Vovk, Annals of Mathematics and Artificial
+    Intelligence 74, 2015). These are more films, judged by fewer networks than the ensemble has,
+    which err more than it does; but each also chose its epoch by them.
 
     It takes as many times longer as it has members. Steps 3 and 4 use it like any other.
 
@@ -57,7 +58,9 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
         raise InputError(f"Expected at least two model folders as members, got {len(members)}.")
     folders = [ModelFolder.open(path, task=TASK) for path in members]
     config = _common_config(folders)
-    config = dataclasses.replace(config, members=len(folders), views=views or config.views)
+    config = dataclasses.replace(config, members=len(folders))
+    if views is not None:
+        config = dataclasses.replace(config, views=views)
     load_config(data)  # with the landmark set, which may be one of the user's own
     for folder in folders:
         check_trained_on(folder, data)
@@ -72,6 +75,8 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     notes: dict[str, Any] = {"members_sha256": weights}
     if len(folds) > 1:
         notes[FOLDS] = [fold.as_dict() for fold in folds]
+    else:
+        notes |= next(iter(folds)).notes(samples["valid"])
     write_model(
         out,
         _network(folders, config),
@@ -117,13 +122,15 @@ def _unseen(
     """What members say about the films that they validated on.
 
     Returns:
-        The samples: in train all that any member was trained on, in valid those of the films; and
+        The samples, in train all that any member was trained on, in valid those of the films; and
         the films.
     """
     trained: dict[str, Sample] = {}
     valid, films = [], []
     for fold, group in folds.items():
         samples = load_samples(data, config, fold)
+        for folder in group:
+            check_films(folder.manifest, samples["valid"], folder.path)
         own = dataclasses.replace(config, members=len(group))
         with TemporaryDirectory() as scratch:
             net = _network(group, own)

@@ -23,7 +23,7 @@ from medvial_training.tasks.cldetection.dataset import (
     load_config,
     load_samples,
 )
-from medvial_training.tasks.cldetection.fold import FOLDS, Fold, fold_of
+from medvial_training.tasks.cldetection.fold import FOLDS, check_films, fold_of
 from medvial_training.tasks.cldetection.interval_scores import interval_scores
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import (
@@ -117,7 +117,7 @@ def evaluate_predictor(
 ) -> dict[str, Any]:
     """As `evaluate`, with any predictor of films; `config` and `manifest` describe its model."""
     check_prepared(data, config, INPUT_FIELDS)
-    samples = load_samples(data, config, _fold(manifest, data, split))[split]
+    samples = _samples(manifest, data, config, split)
     if not samples:
         raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
     films = predict_samples(samples, config, predictor, progress=progress, shares=join_shares())
@@ -137,21 +137,25 @@ def evaluate_predictor(
     return tested.metrics
 
 
-def _fold(manifest: Manifest, data: Path, split: str) -> Fold:
-    """The fold that split these data when the model was trained, so that valid is what it was.
+def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list[Sample]:
+    """The films of a split; of a model that was trained on these data, split as they were then.
 
     Raises:
-        InputError: Validation films are asked for, of an ensemble whose members each had others.
+        InputError: Validation films are asked for, of an ensemble whose members each had others,
+            or they are not those of the model's fold any more.
     """
     if not same_data(manifest, data):
-        return Fold()
+        return load_samples(data, config)[split]
     if split == "valid" and FOLDS in manifest.training:
         raise InputError(
             "Expected --split test or train for an ensemble whose members validated on films of "
             "their own, got valid: another member was trained on each of them. The manifest has "
             "the scores by the members that were not."
         )
-    return fold_of(manifest)
+    samples = load_samples(data, config, fold_of(manifest))
+    if split == "valid":
+        check_films(manifest, samples["valid"], "the model")
+    return samples[split]
 
 
 def _score(

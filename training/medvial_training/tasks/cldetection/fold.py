@@ -1,17 +1,20 @@
-"""Validation films of a network's own, so that the members of an ensemble validate on all films."""
+"""Validation films of a network's own: together, the members of an ensemble can validate on all."""
 
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from medvial.errors import InputError
 from medvial.models import Manifest
+from medvial_training.splits import group_samples
 
-FOLD = "fold"
-"""What a manifest calls the fold of its network."""
+FOLD, FILMS = "fold", "fold_films_sha256"
+"""What a manifest calls the fold of its network, and the digest of the films that validated."""
 FOLDS = "folds"
-"""What the manifest of an ensemble calls the folds of its members."""
+"""What the manifest of an ensemble calls the folds of its members, where they differ."""
 MOST = 100
 
 
@@ -24,8 +27,13 @@ class Grouped(Protocol):
         ...
 
     @property
+    def patient(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
     def group(self) -> str:
-        """What is kept together."""
+        """What is kept together as well."""
         ...
 
 
@@ -56,33 +64,46 @@ class Fold:
                 f"for the split of step 1), got {self.number} of {self.of}."
             )
 
-    def deal(self, samples: dict[str, list[SampleT]]) -> dict[str, list[SampleT]]:
+    def deal(
+        self, samples: dict[str, list[SampleT]], pairs: Iterable[tuple[str, str]] = ()
+    ) -> dict[str, list[SampleT]]:
         """The samples of train, valid and test with this fold's validation films.
 
-        The folds depend on the films alone: the same for whoever asks.
+        Films of one patient, of one group, or nearly the same stay together. The folds depend on
+        the films alone: the same for whoever asks.
+
+        Args:
+            samples: As step 1 split them.
+            pairs: Names of films that are nearly the same picture; others are passed over.
 
         Raises:
             InputError: There are fewer groups than folds.
         """
         if not self.of:
             return samples
-        films = sorted((*samples["train"], *samples["valid"]), key=lambda s: s.image_id)
-        groups = sorted({film.group for film in films})
-        if len(groups) < self.of:
+        films = sorted((*samples["train"], *samples["valid"]), key=lambda film: film.image_id)
+        groups = _joined(films, pairs)
+        names = sorted(set(groups))
+        if len(names) < self.of:
             raise InputError(
                 f"Expected at least {self.of} groups (patients, or films that are not the same "
-                f"picture) for fold.of {self.of}, got {len(groups)}."
+                f"picture) for fold.of {self.of}, got {len(names)}."
             )
-        order = np.random.default_rng(0).permutation(len(groups))
-        held_out = {groups[index] for index in order[self.number - 1 :: self.of]}
+        order = np.random.default_rng(0).permutation(len(names))
+        held_out = {names[index] for index in order[self.number - 1 :: self.of]}
+        sides = [(film, group in held_out) for film, group in zip(films, groups, strict=True)]
         return samples | {
-            "train": [film for film in films if film.group not in held_out],
-            "valid": [film for film in films if film.group in held_out],
+            "train": [film for film, validates in sides if not validates],
+            "valid": [film for film, validates in sides if validates],
         }
 
     def as_dict(self) -> dict[str, int]:
         """JSON-ready form."""
         return asdict(self)
+
+    def notes(self, valid: Sequence[Grouped]) -> dict[str, Any]:
+        """What the manifest of a network with these validation films says; nothing by step 1."""
+        return {FOLD: self.as_dict(), FILMS: _digest(valid)} if self.of else {}
 
 
 def fold_of(manifest: Manifest) -> Fold:
@@ -98,3 +119,30 @@ def fold_of(manifest: Manifest) -> Fold:
     ):
         raise InputError(f"Expected a fold's number and their count in the manifest, got {noted}.")
     return Fold(**noted)
+
+
+def check_films(manifest: Manifest, valid: Sequence[Grouped], where: object) -> None:
+    """Refuse films as unseen that are not those which the model's fold validated on.
+
+    Raises:
+        InputError: They are others: what was dealt has changed since.
+    """
+    if fold_of(manifest).of and manifest.training.get(FILMS) != _digest(valid):
+        raise InputError(
+            f"Expected the films that {where} was validated on, got others: train.csv or valid.csv "
+            "has changed since, and it may have been trained on these. Train it again."
+        )
+
+
+def _joined(films: Sequence[Grouped], pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """A name for each film, the same for all that must stay together."""
+    position = {film.image_id: index for index, film in enumerate(films)}
+    links = [(position[a], position[b]) for a, b in pairs if a in position and b in position]
+    first: dict[str, int] = {}
+    links += [(first.setdefault(film.patient, i), i) for i, film in enumerate(films)]
+    return group_samples([film.group for film in films], links)
+
+
+def _digest(films: Sequence[Grouped]) -> str:
+    names = sorted(film.image_id for film in films)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()

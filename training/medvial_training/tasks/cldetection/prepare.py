@@ -16,14 +16,20 @@ from medvial.cldetection.landmarks import LandmarkSet, landmark_set_path, load_l
 from medvial.cldetection.predictor import LANDMARKS
 from medvial.errors import InputError
 from medvial.outputs import read_json, write_bytes, write_json
-from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
+from medvial_training.splits import (
+    DUPLICATES,
+    KEPT_REPEATS,
+    SPLITS,
+    Fractions,
+    assign_splits,
+    group_samples,
+)
 from medvial_training.tasks.cldetection.film_store import IMAGES, FilmStore, mean_and_std
 from medvial_training.tasks.cldetection.sources import RawData, RawFilm, open_source
 
 log = logging.getLogger(__name__)
 
 CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
-KEPT_REPEATS = "kept_repeats.csv"
 REPEATS_KEPT = (
     "the test may repeat training films, so its scores are too good; compare them with results "
     "that were published that way, and with nothing else"

@@ -1,4 +1,4 @@
-r"""Several trainings of one recipe, that differ in their seed, as one table.
+r"""Several trainings of one recipe, that differ in their seed or fold, as one table.
 
 python -m medvial_training.tasks.cldetection.seeds --tests runs/isbi/seed1/test \
         --tests+ runs/isbi/seed2/test --tests+ runs/isbi/seed3/test --out runs/isbi/seeds.md
@@ -33,7 +33,7 @@ def seeds(tests: list[Path], out: Path | None = None) -> None:
     """Show mean and spread of several tests, one row a score, as a Markdown table.
 
     Args:
-        tests: Folders that step 3 wrote, of models trained with different seeds.
+        tests: Folders that step 3 wrote, of models trained with different seeds or folds.
         out: .md file to write the table to as well.
 
     Raises:

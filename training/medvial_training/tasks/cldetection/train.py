@@ -17,8 +17,8 @@ from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs, fit_module
 from medvial_training.independence import same_data
 from medvial_training.tasks.cldetection.augment import Augmentation
-from medvial_training.tasks.cldetection.dataset import FilmData
-from medvial_training.tasks.cldetection.fold import FOLD, Fold, fold_of
+from medvial_training.tasks.cldetection.dataset import FilmData, Sample
+from medvial_training.tasks.cldetection.fold import Fold, check_films, fold_of
 from medvial_training.tasks.cldetection.losses import Loss
 from medvial_training.tasks.cldetection.module import LandmarkModule
 from medvial_training.tasks.cldetection.write_model import write_model
@@ -56,15 +56,15 @@ def train(
         )
     if model.members != 1:
         raise InputError(
-            f"Expected model.members 1 for training, got {model.members}. Train every member with "
-            "a seed of its own, then: python -m medvial_training.tasks.cldetection.ensemble --help"
+            f"Expected model.members 1 for training, got {model.members}. Train every member by "
+            "itself, then: python -m medvial_training.tasks.cldetection.ensemble --help"
         )
     loss.check(model)
     films = FilmData(data, model, fit, augment, fold)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LandmarkModule(model, fit, loss)
     if weights is not None:
-        _start_from(module, weights, data, fold)
+        _start_from(module, weights, data, fold, films.samples["valid"])
     source = data / "source.json"
     if source.is_file() and read_json(source).get("phantom"):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
@@ -104,17 +104,28 @@ def train(
         films.samples,
         data,
         blur_px2=loss.blur_px2(model),
-        notes={FOLD: fold.as_dict()} if fold.of else {},
+        notes=fold.notes(films.samples["valid"]),
     )
     log.info("Model folder: %s", folder)
 
 
-def _start_from(module: LandmarkModule, weights: Path, data: Path, fold: Fold) -> None:
+def _start_from(
+    module: LandmarkModule, weights: Path, data: Path, fold: Fold, valid: list[Sample]
+) -> None:
     folder = ModelFolder.open(weights, task=TASK)
-    if same_data(folder.manifest, data) and fold_of(folder.manifest) != fold:
-        raise InputError(
-            f"Expected weights that saw none of the films that validate, got {weights}: it was "
-            "trained on these data with another --fold. Start from one of the same fold."
+    if same_data(folder.manifest, data):
+        if fold_of(folder.manifest) != fold:
+            raise InputError(
+                f"Expected weights that saw none of the films that validate, got {weights}: it was "
+                "trained on these data with another --fold. Start from one of the same fold."
+            )
+        check_films(folder.manifest, valid, weights)
+    elif fold.of:
+        log.warning(
+            "Whether %s was trained on films of %s that validate here is not known: if so, the "
+            "validation is too good, and so is what it is used for.",
+            weights,
+            data,
         )
     try:
         module.net.load_state_dict(load_file(folder.path / SAFETENSORS))
