@@ -1,5 +1,7 @@
 """Heatmaps to positions."""
 
+import json
+
 import numpy as np
 import pytest
 from synthetic import gaussian_logits
@@ -73,6 +75,17 @@ def test_probability_is_the_logistic_of_the_features():
     )
     expected = 1 / (1 + np.exp(np.log(4 * np.sqrt(2)) - 2.0))  # spread: stride 2 * sigma 2 * sqrt 2
     assert film.probability == pytest.approx([expected], abs=0.02)
+
+
+def test_a_landmark_has_its_own_part_of_the_probability():
+    calibration = Calibration((0.0, 0.0, 0.0, 0.0), intercept=1.0, landmarks=(0.5, -2.0))
+    peaks = gaussian_logits([[20.0, 40.0], [30.0, 30.0]])
+    film = postprocess(peaks, IDENTITY, CONFIG, Learned(None, calibration))
+    assert film.probability == pytest.approx([1 / (1 + np.exp(-1.5)), 1 / (1 + np.exp(1.0))])
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.as_dict()))) == calibration
+    before = calibration.as_dict()
+    del before["landmarks"]  # as models from before have it
+    assert Calibration.from_dict(before).landmarks == ()
 
 
 def test_a_calibration_of_other_features_is_refused():

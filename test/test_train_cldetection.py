@@ -141,10 +141,23 @@ def film(error_px, spread):
 def test_the_calibration_learns_that_spread_means_doubt():
     films = [(sample(np.full((4, 2), 50.0)), film(e, s)) for e, s in [(1, 2.0), (9, 8.0)] * 20]
     calibration = fit_calibration([s for s, _ in films], [f for _, f in films])
-    sure, unsure = calibration.probability(np.array([[0, np.log(v), 0, 0] for v in (2.0, 8.0)]))
-    assert sure > 0.9
-    assert unsure < 0.1
+    sure, unsure = (calibration.probability(film(0, spread).features) for spread in (2.0, 8.0))
+    assert sure.min() > 0.9
+    assert unsure.max() < 0.1
     assert calibration.points == 160
+
+
+def test_the_calibration_learns_that_a_landmark_is_hard():
+    truth = np.full((4, 2), 50.0)
+    films = [film(1, 2.0) for _ in range(40)]
+    for number, one in enumerate(films):
+        one.points[3] += 9 * (number % 2)  # the last one is wrong on every second film
+    calibration = fit_calibration([sample(truth)] * 40, films)
+    probability = calibration.probability(films[0].features)
+    assert probability[:3].min() > 0.9
+    assert probability[3] == pytest.approx(0.5, abs=0.1)
+    few = fit_calibration([sample(truth)] * 24, films[:24]).probability(films[0].features)
+    assert probability[3] < few[3] < few[0]  # fewer films say less
 
 
 def test_without_misses_there_is_no_calibration():

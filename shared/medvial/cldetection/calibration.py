@@ -26,6 +26,9 @@ class Calibration:
     within_mm: float = 2.0
     points: int = 0
     """Validation landmarks it was learned from."""
+    landmarks: tuple[float, ...] = ()
+    """One per landmark: what is added for it, for some are harder to mark, also for the experts,
+    than their heatmaps say. Empty in models from before there were any."""
     features: tuple[str, ...] = FEATURES
 
     def __post_init__(self) -> None:
@@ -37,8 +40,10 @@ class Calibration:
             )
 
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Features (L, 4) to P(error < within_mm), (L,) in 0..1."""
+        """Features (L, 4) of all landmarks in their order to P(error < within_mm), (L,) in 0..1."""
         logit = features @ np.asarray(self.coefficients) + self.intercept
+        if self.landmarks:
+            logit = logit + np.asarray(self.landmarks)
         return 1.0 / (1.0 + np.exp(-np.clip(logit, -30, 30)))
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,7 +54,14 @@ class Calibration:
     def from_dict(cls, values: dict[str, Any]) -> "Calibration":
         """Read what `as_dict` wrote."""
         try:
-            return cls(**{**values, "coefficients": tuple(values["coefficients"])})
+            return cls(
+                **{
+                    **values,
+                    "coefficients": tuple(values["coefficients"]),
+                    "features": tuple(values.get("features", FEATURES)),
+                    "landmarks": tuple(values.get("landmarks", ())),
+                }
+            )
         except (KeyError, TypeError) as error:
             raise InputError(f"Expected the fields of a calibration: {error}.") from None
 

@@ -54,14 +54,19 @@ def _normal_distribution(shapes: NDArray[np.float64]) -> ShapePrior:
 def fit_calibration(
     samples: list[Sample], films: list[Film], within_mm: float = 2.0
 ) -> Calibration | None:
-    """Learn P(error < 2 mm) on validation films; None when they hold too few misses or hits."""
-    features, correct = [], []
+    """Learn P(error < 2 mm) on validation films; None when they hold too few misses or hits.
+
+    The penalty of the regression, one for all, draws what is particular to a landmark to zero: few
+    films say little about it.
+    """
+    features, correct, landmarks = [], [], []
     for sample, film in zip(samples, films, strict=True):
         error = np.linalg.norm(film.points - sample.points, axis=1) * sample.mm_per_px
         known = np.isfinite(error)
         features.append(film.features[known])
         correct.append(error[known] < within_mm)
-    x, y = np.concatenate(features), np.concatenate(correct)
+        landmarks.append(np.eye(len(error))[known])
+    x, y, which = np.concatenate(features), np.concatenate(correct), np.concatenate(landmarks)
     if min(y.sum(), (~y).sum()) < MIN_MISSES:
         log.info(
             "No calibrated probability: %d of %d validation landmarks are beyond %g mm, at least "
@@ -73,11 +78,14 @@ def fit_calibration(
         )
         return None
     centre, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
-    model = LogisticRegression(C=1.0).fit((x - centre) / scale, y)
-    coefficients = model.coef_[0] / scale
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    model.fit(np.hstack([(x - centre) / scale, which]), y)
+    count = x.shape[1]
+    coefficients = model.coef_[0, :count] / scale
     return Calibration(
         coefficients=tuple(float(c) for c in coefficients),
         intercept=float(model.intercept_[0] - coefficients @ centre),
         within_mm=within_mm,
         points=len(y),
+        landmarks=tuple(float(c) for c in model.coef_[0, count:]),
     )
