@@ -14,6 +14,7 @@ from medvial_rehearsal.client.environment import (
     find_python312,
     script,
 )
+from medvial_rehearsal.client.forge import run_forge
 from medvial_rehearsal.client.session import CaseResult, Session
 from medvial_rehearsal.client.verify import verify_outputs, verify_session
 from medvial_rehearsal.gates import GateFailure, GateNotRun, GateWarning, Status
@@ -274,3 +275,15 @@ def test_a_missing_python_312_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv(PYTHON_VARIABLE, "/no/python")
     with pytest.raises(GateNotRun, match="PYTHON312=/no/python, found none"):
         find_python312()
+
+
+def test_a_docker_too_old_for_the_kit_is_no_failure_of_the_image(tmp_path, monkeypatch):
+    old = tmp_path / "docker"
+    old.write_text("#!/bin/sh\necho '      --pull string   Pull image before running'\n")
+    old.chmod(0o755)
+    for tool in ("unzip", "bash"):
+        (tmp_path / tool).symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GateNotRun, match="needs Docker 23 or newer"):
+        run_forge("any", [], model=tmp_path, work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()

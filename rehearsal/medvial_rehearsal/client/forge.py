@@ -32,12 +32,15 @@ def run_forge(image: str, cases: Sequence[ForgeCase], *, model: Path, work: Path
     """Run the kit's own do_test_run.sh twice on an image, and its readers on the outputs.
 
     Raises:
-        GateNotRun: A tool or the image is missing.
+        GateNotRun: A tool or the image is missing, or Docker is too old for the script.
         GateFailure: The script fails or writes to standard error, or an output is not readable.
     """
     missing = [tool for tool in _TOOLS if not shutil.which(tool)]
     if missing:
         raise GateNotRun(f"the kit's script needs {' and '.join(missing)}: install it")
+    help_ = subprocess.run(["docker", "run", "--help"], capture_output=True, text=True)
+    if "--quiet" not in help_.stdout:
+        raise GateNotRun("the kit's script needs Docker 23 or newer, whose `run` knows --quiet")
     if image_config(image) is None:
         raise GateNotRun(f"there is no image {image}: run build.sh")
     slug = f"medvial-{uuid.uuid4().hex[:12]}"
