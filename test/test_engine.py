@@ -100,6 +100,21 @@ def test_settings_of_an_older_run_resume(tmp_path):
         compare_settings(tmp_path / "settings.json", now)
 
 
+def test_a_run_from_before_folds_resumes_unless_it_had_teachers(tmp_path):
+    path, now = (
+        tmp_path / "settings.json",
+        {"fold": {"number": 0, "of": 0}, "loss": {"omega": 14.0}},
+    )
+    before = {"teachers": [], "loss": {"omega": 14.0, "teachers_weight": 0.5}}
+    write_json(path, before)
+    compare_settings(path, now)
+    with pytest.raises(InputError, match=r"fold\.number 0 there, 2 here"):
+        compare_settings(path, {**now, "fold": {"number": 2, "of": 8}})
+    write_json(path, {**before, "teachers": ["runs/a/model"]})
+    with pytest.raises(InputError, match="teachers"):
+        compare_settings(path, now)
+
+
 @pytest.mark.parametrize("table", ["train.csv", "valid.csv"])
 def test_a_run_does_not_go_on_with_other_splits(tmp_path, table):
     data, run = tmp_path / "data", tmp_path / "run"
