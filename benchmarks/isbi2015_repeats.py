@@ -1,6 +1,7 @@
-"""How well the marks of ISBI 2015 repeat: films that training and Test1 share were marked twice.
+r"""How well the marks of ISBI 2015 repeat: films that training and Test1 share were marked twice.
 
-    python benchmarks/isbi2015_repeats.py --labels OUT/isbi.csv --pairs OUT/data/near_duplicates.csv
+    python benchmarks/isbi2015_repeats.py --labels OUT/isbi.csv \
+        --pairs OUT/leak-free/data/near_duplicates.csv
 
 Mean of two doctors against mean of the same two doctors on the same film, at another time; MRE,
 SDR 2 mm and the mean shift of each landmark, the later ones (Test1, 151 to 300) less those of

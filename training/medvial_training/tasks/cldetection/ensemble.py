@@ -74,7 +74,7 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     blur = [each.intervals.blur_px2 for each in learned if each.intervals]
     notes: dict[str, Any] = {"members_sha256": weights}
     if len(folds) > 1:
-        notes[FOLDS] = [fold.as_dict() for fold in folds]
+        notes[FOLDS] = [dataclasses.asdict(fold) for fold in folds]
     else:
         notes |= next(iter(folds)).notes(samples["valid"])
     write_model(

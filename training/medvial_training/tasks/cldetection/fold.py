@@ -2,42 +2,24 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medvial.errors import InputError
-from medvial.models import Manifest
+from medvial.models import MANIFEST, Manifest, config_from_dict
 from medvial_training.splits import group_samples
+
+if TYPE_CHECKING:
+    from medvial_training.tasks.cldetection.dataset import Sample
 
 FOLD, FILMS = "fold", "fold_films_sha256"
 """What a manifest calls the fold of its network, and the digest of the films that validated."""
 FOLDS = "folds"
 """What the manifest of an ensemble calls the folds of its members, where they differ."""
 MOST = 100
-
-
-class Grouped(Protocol):
-    """What dealing needs of a sample."""
-
-    @property
-    def image_id(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def patient(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """What is kept together as well."""
-        ...
-
-
-SampleT = TypeVar("SampleT", bound=Grouped)
 
 
 @dataclass(frozen=True)
@@ -65,8 +47,8 @@ class Fold:
             )
 
     def deal(
-        self, samples: dict[str, list[SampleT]], pairs: Iterable[tuple[str, str]] = ()
-    ) -> dict[str, list[SampleT]]:
+        self, samples: dict[str, list["Sample"]], pairs: Iterable[tuple[str, str]] = ()
+    ) -> dict[str, list["Sample"]]:
         """The samples of train, valid and test with this fold's validation films.
 
         Films of one patient, of one group, or nearly the same stay together. The folds depend on
@@ -97,13 +79,9 @@ class Fold:
             "valid": [film for film, validates in sides if validates],
         }
 
-    def as_dict(self) -> dict[str, int]:
-        """JSON-ready form."""
-        return asdict(self)
-
-    def notes(self, valid: Sequence[Grouped]) -> dict[str, Any]:
+    def notes(self, valid: Sequence["Sample"]) -> dict[str, Any]:
         """What the manifest of a network with these validation films says; nothing by step 1."""
-        return {FOLD: self.as_dict(), FILMS: _digest(valid)} if self.of else {}
+        return {FOLD: asdict(self), FILMS: _digest(valid)} if self.of else {}
 
 
 def fold_of(manifest: Manifest) -> Fold:
@@ -112,16 +90,11 @@ def fold_of(manifest: Manifest) -> Fold:
     Raises:
         InputError: The manifest notes something else.
     """
-    noted = manifest.training.get(FOLD, {})
-    names = {field.name for field in fields(Fold)}
-    if not isinstance(noted, dict) or not all(
-        name in names and isinstance(value, int) for name, value in noted.items()
-    ):
-        raise InputError(f"Expected a fold's number and their count in the manifest, got {noted}.")
-    return Fold(**noted)
+    noted = manifest.training.get(FOLD)
+    return Fold() if noted is None else config_from_dict(Fold, noted, where=Path(MANIFEST))
 
 
-def check_films(manifest: Manifest, valid: Sequence[Grouped], where: object) -> None:
+def check_films(manifest: Manifest, valid: Sequence["Sample"], where: object) -> None:
     """Refuse films as unseen that are not those which the model's fold validated on.
 
     Raises:
@@ -134,7 +107,7 @@ def check_films(manifest: Manifest, valid: Sequence[Grouped], where: object) -> 
         )
 
 
-def _joined(films: Sequence[Grouped], pairs: Iterable[tuple[str, str]]) -> list[str]:
+def _joined(films: Sequence["Sample"], pairs: Iterable[tuple[str, str]]) -> list[str]:
     """A name for each film, the same for all that must stay together."""
     position = {film.image_id: index for index, film in enumerate(films)}
     links = [(position[a], position[b]) for a, b in pairs if a in position and b in position]
@@ -143,6 +116,6 @@ def _joined(films: Sequence[Grouped], pairs: Iterable[tuple[str, str]]) -> list[
     return group_samples([film.group for film in films], links)
 
 
-def _digest(films: Sequence[Grouped]) -> str:
+def _digest(films: Sequence["Sample"]) -> str:
     names = sorted(film.image_id for film in films)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()

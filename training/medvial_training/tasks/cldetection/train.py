@@ -90,7 +90,7 @@ def train(
             "fit": dataclasses.asdict(fit),
             "augment": dataclasses.asdict(augment),
             "loss": dataclasses.asdict(loss),
-            "fold": fold.as_dict(),
+            "fold": dataclasses.asdict(fold),
         },
     )
     if not is_main():
