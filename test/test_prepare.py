@@ -1,5 +1,6 @@
 """Step 1 of cldetection on small stacks and folders, and every way its input can be bad."""
 
+import dataclasses
 import json
 
 import cv2
@@ -21,8 +22,10 @@ from films import (
     write_stack,
 )
 
-from medvial.cldetection.landmarks import load_landmark_set
+from medvial.cldetection.landmarks import landmark_set_path, load_landmark_set
 from medvial.cldetection.preprocess import Geometry, preprocess
+from medvial.errors import InputError
+from medvial_training.tasks.cldetection.dataset import load_config, load_samples
 
 FILES = {
     "config.json",
@@ -204,6 +207,59 @@ def test_16_bit_and_jpeg_and_mha_films_in_one_folder(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(wide), str(source / "images" / "b.mha"))
     cv2.imwrite(str(source / "images" / "c.tif"), make_film(2))
     assert len(everything(run(source, tmp_path / "out"))) == 6
+
+
+@pytest.mark.parametrize("name", ["train.csv", "near_duplicates.csv"])
+def test_the_users_own_table_is_not_overwritten(tmp_path, name):
+    source, out = write_images(tmp_path / "raw"), tmp_path / "out"
+    out.mkdir()
+    labels = (source / "truth.csv").rename(out / name)
+    before = labels.read_bytes()
+    with pytest.raises(InputError, match=rf"a file of its own in the place of .*{name}"):
+        run(source / "images", out, labels=labels)
+    assert labels.read_bytes() == before
+    assert [path.name for path in out.iterdir()] == [name]
+
+
+def test_a_corrected_landmark_set_is_taken(tmp_path):
+    source, out = write_images(tmp_path / "raw"), tmp_path / "out"
+    own = tmp_path / "own.json"
+    content = json.loads(landmark_set_path("isbi-19").read_text()) | {"name": "own"}
+    own.write_text(json.dumps(content))
+    config = dataclasses.replace(CONFIG, landmark_set=str(own))
+    run(source, out, model=config)
+    content["landmarks"][0], content["landmarks"][1] = content["landmarks"][1::-1]
+    own.write_text(json.dumps(content))
+    run(source, out, model=config)
+    assert json.loads((out / "landmark_set.json").read_text()) == content
+    (out / "landmark_set.json").unlink()
+    run(source, out, model=config)
+    assert (out / "landmark_set.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("mirrored", "no", "True or False under mirrored, in the row of .* got: 'no'"),
+        ("mirrored", "", "True or False under mirrored"),
+        ("offset_x", "", "Expected numbers"),
+        ("p3x", "left", "got: could not convert string to float: 'left'"),
+        ("scale", "-0.1", "a scale above 0"),
+    ],
+)
+def test_cells_of_a_prepared_table_that_are_none(tmp_path, column, value, message):
+    out = tmp_path / "out"
+    run(write_images(tmp_path / "raw"), out)
+    table = pd.read_csv(out / "train.csv", dtype=str, keep_default_na=False)
+    table.loc[0, column] = value
+    table.to_csv(out / "train.csv", index=False)
+    with pytest.raises(InputError, match=message):
+        load_samples(out, load_config(out))
+    table.loc[0, column] = {"mirrored": "FALSE", "scale": ""}.get(column, "1")
+    table.to_csv(out / "train.csv", index=False)
+    first = load_samples(out, load_config(out))["train"][0]
+    assert not first.geometry.mirrored
+    assert np.isnan(first.mm_per_px) == (column == "scale")
 
 
 def test_unreadable_film_is_left_out_and_counted(tmp_path):

@@ -139,12 +139,25 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
         (["--data", other, "--members", members], r"the data of .*other.train\.csv, got .*seed1"),
         (["--data", data, "--members", f"[{folders[0]}]"], "at least two .* got 1"),
         (["--data", data, "--members", f"[{folders[0]},{folders[0]}]"], "one of them twice"),
-        (["--data", data, "--members", f"[{folders[0]},{out}]"], "members 1 and 2, views 4 and 1"),
-        (["--data", data, "--members", f"[{out},{out}]"], "single networks as members, got 2"),
+        (
+            ["--data", data, "--members", f"[{folders[0]},{out}]", "--out", tmp_path / "new"],
+            "members 1 and 2, views 4 and 1",
+        ),
+        (
+            ["--data", data, "--members", f"[{out},{out}]", "--out", tmp_path / "new"],
+            "single networks as members, got 2",
+        ),
+        (["--data", data, "--members", members, "--out", tmp_path], "holds the member .*seed1"),
+        (["--data", data, "--members", members, "--out", folders[1]], "holds the member .*seed2"),
+        (
+            ["--data", data, "--members", members, "--out", out.parent],
+            r"a model folder, or nothing, .* Name a folder in it, such as .*both.model\.",
+        ),
     ):
         assert combine(*options) == 1
         assert re.search(reason, " ".join(capsys.readouterr().err.split()))
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert all((folder / "manifest.json").is_file() for folder in folders)
     run = ["--run", tmp_path / "refused", "--model.members", "2"]
     assert step("train", "--data", data, *run, *SHORT) == 1
     assert "Expected model.members 1 for training, got 2" in capsys.readouterr().err
@@ -256,6 +269,32 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert step("train", "--data", data, "--run", tmp_path / "leak", *fold, *SHORT) == 1
     assert "with another --fold" in capsys.readouterr().err
     assert not (tmp_path / "leak").exists()
+
+    # weights of other data leave a trace, also in what is made of them
+    other = tmp_path / "other"
+    step("prepare", "--source", stack, "--out", other, *TINY, "--fractions.test", "0.3")
+    run = ["--run", tmp_path / "begun", "--weights", folders[0]]
+    assert step("train", "--data", other, *run, *SHORT) == 0
+    assert "validate or test here is not known" in capsys.readouterr().out
+    begun = tmp_path / "begun" / "model"
+    noted = Predictor(begun).manifest.training
+    assert noted["weights_from_other_data"] is True
+    assert noted["weights_from_sha256"] == parts[0].manifest.files["model.safetensors"]
+    test = ["--model", begun, "--out", tmp_path / "begun" / "test", "--resamples", "50"]
+    assert step("evaluate", "--data", other, *test) == 0
+    tested = read_json(tmp_path / "begun" / "test" / "metrics.json")["model"]["trained_on"]
+    assert tested.endswith("from weights of other data: overlap was not checked")
+
+    # a film that a member was trained on may not be tested, though train.csv is as it was
+    valid = (data / "valid.csv").read_text().splitlines(keepends=True)
+    test_table = (data / "test.csv").read_text()
+    (data / "valid.csv").write_text("".join(valid[:-1]))
+    (data / "test.csv").write_text(test_table + valid[-1])
+    for model in (out, folders[0]):
+        assert step("evaluate", "--data", data, "--model", model, "--out", tmp_path / "no") == 1
+        assert "Expected the valid.csv of" in capsys.readouterr().err
+    (data / "valid.csv").write_text("".join(valid))
+    (data / "test.csv").write_text(test_table)
 
     # films that change sides after the training are noticed, by whoever asks for unseen ones
     rows = (data / "train.csv").read_text().splitlines(keepends=True)

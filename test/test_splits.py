@@ -153,6 +153,32 @@ def test_manifests_that_part_near_duplicates(tmp_path):
         load_splits(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("first,second\na,t\n", "columns image_a and image_b in .*, got first, second"),
+        ("image_a,image_b\na\n", r"in every row of .*, not so: \[2\]"),
+        ("image_a,image_b\nx,y\n,t\n", r"not so: \[3\]"),
+    ],
+)
+def test_a_table_of_near_duplicates_that_says_nothing_is_refused(tmp_path, content, message):
+    write_manifests(tmp_path, train="a,a,a,1", valid="v,v,v,1", test="t,t,t,1")
+    (tmp_path / "near_duplicates.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_splits(tmp_path)
+
+
+def test_a_table_of_near_duplicates_of_a_spreadsheet_is_read(tmp_path):
+    write_manifests(tmp_path, train="a,a,a,1", valid="v,v,v,1", test="t,t,t,1")
+    pairs = tmp_path / "near_duplicates.csv"
+    pairs.write_text("image_a,image_b\na,t\n", encoding="utf-8-sig")
+    with pytest.raises(InputError, match="a and t are nearly the same picture"):
+        load_splits(tmp_path)
+    pairs.write_bytes("image_a,image_b\nä,t\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"Expected a readable table at .*near_duplicates\.csv"):
+        load_splits(tmp_path)
+
+
 def test_missing_table_of_near_duplicates(tmp_path):
     write_manifests(tmp_path, train="a,a,a,1", valid="v,v,v,1", test="t,t,t,1")
     (tmp_path / "near_duplicates.csv").unlink()

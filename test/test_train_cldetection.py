@@ -129,6 +129,7 @@ def test_the_prior_learns_the_population():
     wrong[2] += 60
     np.testing.assert_array_equal(np.flatnonzero(prior.check(wrong).outlier), [2])
     assert fit_shape_prior(films[:19]) is None
+    assert fit_shape_prior([sample(s.points[:2]) for s in films]) is None  # two points: no shape
 
 
 def film(error_px, spread):

@@ -5,6 +5,10 @@ from pathlib import Path
 from medvial.models import Manifest
 from medvial_training.provenance import provenance
 
+BEGUN_FROM, ELSEWHERE = "weights_from_sha256", "weights_from_other_data"
+"""What a manifest says of a training that began from another model's weights: which they were, and
+whether that model may have seen films that are tested."""
+
 
 def same_data(manifest: Manifest, data: Path) -> bool | None:
     """Whether the model was trained on the training split of these data; None if not recorded."""
@@ -41,6 +45,8 @@ def trained_on(manifest: Manifest, same: bool | None, split: str, what: str) -> 
     described = described or "data that its manifest does not name"
     if same is None:
         return f"{described}; whether these {what} were among them is not recorded"
+    if manifest.training.get(ELSEWHERE):
+        return f"{described}, from weights of other data: overlap was not checked"
     if not same:
         return f"{described}: another selection than this data’s, so overlap was not checked"
     kept_out = f"the training split of the same data, these {what} kept out"

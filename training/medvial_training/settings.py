@@ -13,7 +13,11 @@ from medvial_training.fit_args import FitArgs
 SETTINGS, BEGUN_WITH = "settings.json", "splits.json"
 LEARNED_FROM = ("train.csv", "valid.csv")  # who trains, and who chooses the best epoch
 EARLIER = ("data", "fold", "videos_of_fold")  # in settings of folds; now noted elsewhere
-YOUNGER = {"fold.number": 0, "fold.of": 0}  # options beside those of `fit`, and what was before
+YOUNGER = {  # options beside those of `fit`, and what was before
+    "fold.number": 0,
+    "fold.of": 0,
+    "weights": None,
+}
 GONE = ("teachers", "loss.teachers_weight")  # options that are no more, unless the first was used
 FREE_ON_RESUME = tuple(  # what does not change the result; tasks with two networks have two of each
     f"fit.{name}"

@@ -266,11 +266,29 @@ def _columns(path: Path) -> set[str]:
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """Names of samples that are nearly the same picture; none where there is no such table."""
+    """Names of samples that are nearly the same picture; none where there is no such table.
+
+    Raises:
+        InputError: The table cannot be read, or a pair lacks one of its two names.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(row.get("image_a", ""), row.get("image_b", "")) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            pairs = [(row.get("image_a") or "", row.get("image_b") or "") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"Expected a readable table at {path}, got: {error}.") from None
+    if not {"image_a", "image_b"} <= set(columns):
+        got = ", ".join(columns) or "none"
+        raise InputError(f"Expected the columns image_a and image_b in {path}, got {got}.")
+    half = [number for number, pair in enumerate(pairs, start=2) if not all(pair)]
+    if half:
+        raise InputError(
+            f"Expected image_a and image_b in every row of {path}, not so: {half[:5]}."
+        )
+    return pairs
 
 
 def _assert_pairs_together(frames: Mapping[str, "pd.DataFrame"], path: Path) -> None:

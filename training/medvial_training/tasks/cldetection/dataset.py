@@ -1,5 +1,6 @@
 """What step 1 wrote, as samples for training and evaluation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -155,18 +156,33 @@ def _check_columns(found: set[str], path: Path, count: int) -> None:
 
 
 def _sample(row: dict[Any, Any], data: Path, count: int) -> Sample:
-    coordinates = [float(row[f"p{i}{axis}"]) for i in range(1, count + 1) for axis in "xy"]
-    types = {f.name: f.type for f in fields(Geometry)}
-    geometry = {name: type_(row[name]) for name, type_ in types.items()}  # type: ignore[operator]
+    try:
+        points = [float(row[f"p{i}{axis}"]) for i in range(1, count + 1) for axis in "xy"]
+        geometry = Geometry(**{f.name: _READ[f.type](row[f.name]) for f in fields(Geometry)})
+        scale = float(row["scale"])
+        if scale <= 0:
+            raise ValueError(f"a scale of {scale}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"Expected numbers, a scale above 0, and True or False under mirrored, in the row of "
+            f"{row['image_id']} in a table of {data}, got: {error}. Run step 1 again."
+        ) from None
     return Sample(
         image_id=str(row["image_id"]),
         patient=str(row["patient"]),
         image=data / "images" / f"{row['image_id']}.png",
-        geometry=Geometry(**geometry),
-        points=np.array(coordinates).reshape(count, 2),
-        mm_per_px=float(row["scale"]),
+        geometry=geometry,
+        points=np.array(points).reshape(count, 2),
+        mm_per_px=scale,
         group=str(row["group"]),
     )
+
+
+def _read_bool(value: Any) -> bool:
+    return {"true": True, "false": False, "1": True, "0": False}[str(value).strip().lower()]
+
+
+_READ: dict[Any, Callable[[Any], Any]] = {float: float, int: int, bool: _read_bool}
 
 
 class Films(Dataset[dict[str, Any]]):

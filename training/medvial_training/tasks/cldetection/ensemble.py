@@ -21,8 +21,9 @@ from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
-from medvial.models import SAFETENSORS, ModelFolder
+from medvial.models import MANIFEST, SAFETENSORS, ModelFolder
 from medvial_training.cli import run_command
+from medvial_training.independence import ELSEWHERE
 from medvial_training.provenance import check_trained_on
 from medvial_training.tasks.cldetection.dataset import (
     Sample,
@@ -56,6 +57,7 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     """
     if len(members) < 2:
         raise InputError(f"Expected at least two model folders as members, got {len(members)}.")
+    _check_out(out, members)
     folders = [ModelFolder.open(path, task=TASK) for path in members]
     config = _common_config(folders)
     config = dataclasses.replace(config, members=len(folders))
@@ -73,6 +75,8 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     learned = [Learned.from_dict(folder.read_json("postprocess.json")) for folder in folders]
     blur = [each.intervals.blur_px2 for each in learned if each.intervals]
     notes: dict[str, Any] = {"members_sha256": weights}
+    if any(folder.manifest.training.get(ELSEWHERE) for folder in folders):
+        notes[ELSEWHERE] = True
     if len(folds) > 1:
         notes[FOLDS] = [dataclasses.asdict(fold) for fold in folds]
     else:
@@ -87,6 +91,19 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
         unseen=unseen,
         notes=notes,
     )
+
+
+def _check_out(out: Path, members: Sequence[Path]) -> None:
+    """Refuse to replace what is no model folder, or is a member or holds one."""
+    place = out.resolve()
+    inside = [path for path in members if place in (path.resolve(), *path.resolve().parents)]
+    if inside:
+        raise InputError(f"Expected another --out than {out}, which holds the member {inside[0]}.")
+    if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
+        raise InputError(
+            f"Expected a model folder, or nothing, at --out {out}, got other files. Name a folder "
+            f"in it, such as {out / 'model'}."
+        )
 
 
 def _network(folders: Sequence[ModelFolder], config: Config) -> nn.Module:

@@ -10,7 +10,7 @@ from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
-from medvial.models import Manifest
+from medvial.models import Manifest, sha256
 from medvial.outputs import read_json, write_json
 from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
@@ -127,6 +127,7 @@ def evaluate_predictor(
     distances = observer_distances(marks, *observers) if observers else None
     tested = _score(samples, films, marks, config, bootstrap, distances)
     tested.metrics.update(_circumstances(data, manifest, config, split, bootstrap))
+    (out / "metrics.json").unlink(missing_ok=True)
     write_predictions(out / "predictions.csv", marks, films)
     write_table(out / "per_landmark.csv", tested.landmarks)
     write_table(out / "per_image.csv", tested.images)
@@ -146,6 +147,12 @@ def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list
     """
     if not same_data(manifest, data):
         return load_samples(data, config)[split]
+    noted = manifest.training["splits_sha256"].get("valid")
+    if noted and noted != sha256(data / "valid.csv"):
+        raise InputError(
+            f"Expected the valid.csv of {data} that the model was trained with, got another: films "
+            "that it was chosen by, or trained on, may be in the test now. Train it again."
+        )
     if split == "valid" and FOLDS in manifest.training:
         raise InputError(
             "Expected --split test or train for an ensemble whose members validated on films of "

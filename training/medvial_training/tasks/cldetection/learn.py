@@ -16,6 +16,7 @@ from medvial_training.tasks.cldetection.dataset import Sample
 log = logging.getLogger(__name__)
 
 MIN_SHAPES = 20  # fewer say little about a population
+MIN_LANDMARKS = 3  # a similarity lays any two points upon any others
 MIN_MISSES = 10  # fewer landmarks on one side of 2 mm give no usable calibration
 LIMIT_MARGIN = 1.25  # on the largest distance seen in training: a guard, not a judge of style
 
@@ -23,11 +24,16 @@ LIMIT_MARGIN = 1.25  # on the largest distance seen in training: a guard, not a 
 def fit_shape_prior(samples: list[Sample]) -> ShapePrior | None:
     """The population of the experts' landmarks; None with fewer than 20 complete films.
 
+    Nor is there one of fewer than 3 landmarks, which have no shape.
+
     The limit is the 99.9th percentile of the distances of films that a prior fitted without them
     sees (5 folds), times 1.25.
     """
     shapes = np.stack([s.network_points for s in samples])
     shapes = shapes[np.isfinite(shapes).all(axis=(1, 2))]
+    if shapes.shape[1] < MIN_LANDMARKS:
+        log.info("No shape prior: %d landmarks form no shape.", shapes.shape[1])
+        return None
     if len(shapes) < MIN_SHAPES:
         log.info("No shape prior: %d complete films, at least %d needed.", len(shapes), MIN_SHAPES)
         return None

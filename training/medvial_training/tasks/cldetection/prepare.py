@@ -15,6 +15,7 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import LandmarkSet, landmark_set_path, load_landmark_set
 from medvial.cldetection.predictor import LANDMARKS
 from medvial.errors import InputError
+from medvial.models import sha256
 from medvial.outputs import read_json, write_bytes, write_json
 from medvial_training.splits import (
     DUPLICATES,
@@ -24,7 +25,12 @@ from medvial_training.splits import (
     assign_splits,
     group_samples,
 )
-from medvial_training.tasks.cldetection.film_store import IMAGES, FilmStore, mean_and_std
+from medvial_training.tasks.cldetection.film_store import (
+    IMAGES,
+    PROGRESS,
+    FilmStore,
+    mean_and_std,
+)
 from medvial_training.tasks.cldetection.sources import RawData, RawFilm, open_source
 
 log = logging.getLogger(__name__)
@@ -33,6 +39,10 @@ CONFIG, SOURCE, PHANTOM_MARKER = "config.json", "source.json", "PHANTOM.json"
 REPEATS_KEPT = (
     "the test may repeat training films, so its scores are too good; compare them with results "
     "that were published that way, and with nothing else"
+)
+WRITTEN = (
+    *(CONFIG, SOURCE, DUPLICATES, KEPT_REPEATS, LANDMARKS, PROGRESS),
+    *(f"{split}.csv" for split in SPLITS),
 )
 GEOMETRY = ("scale_x", "scale_y", "offset_x", "offset_y", "content_width", "content_height")
 
@@ -74,10 +84,10 @@ def prepare(
     if workers is not None and workers < 1:
         raise InputError(f"Expected at least 1 of --workers, got {workers}.")
     landmark_set = load_landmark_set(model.landmark_set)
-    landmarks = landmark_set_path(model.landmark_set).read_bytes()
+    landmarks = landmark_set_path(model.landmark_set)
     model = dataclasses.replace(model, landmark_set=landmark_set.name)
     raw = open_source(Path(source), labels, landmark_set)
-    _check_out(out, raw)
+    _check_out(out, raw, landmarks)
     about = _about(Path(source), raw, description, licence) | {"repeats_kept": keep_repeats}
     store = FilmStore(out, model)
     mirrored = {film.image_id: _faces_left(film, landmark_set) for film in raw.films}
@@ -86,22 +96,31 @@ def prepare(
             f"Expected films that face right for the set {landmark_set.name}, whose landmarks "
             "change sides in a mirror, got films that face left: mirror these and their table."
         )
-    fingerprint = _fingerprint(raw, store, mirrored, model, [vars(fractions), seed, about])
+    settings = [vars(fractions), seed, about, sha256(landmarks)]
+    fingerprint = _fingerprint(raw, store, mirrored, model, settings)
     if _is_done(out, fingerprint, store, raw, mirrored):
         log.info("Everything is prepared in %s already.", out)
         _report(out, read_json(out / SOURCE))
         return
     _make_films(store, raw, mirrored, workers)
-    write_bytes(out / LANDMARKS, landmarks)
+    write_bytes(out / LANDMARKS, landmarks.read_bytes())
     _finish(out, raw, store, model, fractions, seed, workers, about | {"fingerprint": fingerprint})
 
 
-def _check_out(out: Path, raw: RawData) -> None:
+def _check_out(out: Path, raw: RawData, landmarks: Path) -> None:
     target = (out / IMAGES).resolve()
     if any(film.path.resolve().parent == target for film in raw.films):
         raise InputError(
             f"Expected another folder than that of the raw films for --out, got {out}: their files "
             "could be overwritten."
+        )
+    written = {(out / name).resolve() for name in WRITTEN}
+    given = [raw.labels, landmarks, *(film.path for film in raw.films)]
+    lost = sorted({str(path) for path in given if path.resolve() in written})
+    if lost:
+        raise InputError(
+            f"Expected another folder for --out than {out}: step 1 writes a file of its own in the "
+            f"place of {', '.join(lost)}."
         )
 
 
@@ -144,7 +163,7 @@ def _fingerprint(
 def _is_done(
     out: Path, fingerprint: str, store: FilmStore, raw: RawData, mirrored: dict[str, bool]
 ) -> bool:
-    files = [CONFIG, SOURCE, DUPLICATES, *(f"{split}.csv" for split in SPLITS)]
+    files = [CONFIG, SOURCE, DUPLICATES, LANDMARKS, *(f"{split}.csv" for split in SPLITS)]
     if not all((out / name).is_file() for name in files):
         return False
     return read_json(out / SOURCE).get("fingerprint") == fingerprint and all(

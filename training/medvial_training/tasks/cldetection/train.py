@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
@@ -15,7 +16,7 @@ from medvial.models import SAFETENSORS, ModelFolder
 from medvial.outputs import read_json
 from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs, fit_module
-from medvial_training.independence import same_data
+from medvial_training.independence import BEGUN_FROM, ELSEWHERE, same_data
 from medvial_training.tasks.cldetection.augment import Augmentation
 from medvial_training.tasks.cldetection.dataset import FilmData, Sample
 from medvial_training.tasks.cldetection.fold import Fold, check_films, fold_of
@@ -63,8 +64,9 @@ def train(
     films = FilmData(data, model, fit, augment, fold)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LandmarkModule(model, fit, loss)
+    begun: dict[str, Any] = {}
     if weights is not None:
-        _start_from(module, weights, data, fold, films.samples["valid"])
+        begun = _start_from(module, weights, data, fold, films.samples["valid"])
     source = data / "source.json"
     if source.is_file() and read_json(source).get("phantom"):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
@@ -91,6 +93,7 @@ def train(
             "augment": dataclasses.asdict(augment),
             "loss": dataclasses.asdict(loss),
             "fold": dataclasses.asdict(fold),
+            "weights": None if weights is None else str(weights),
         },
     )
     if not is_main():
@@ -104,26 +107,28 @@ def train(
         films.samples,
         data,
         blur_px2=loss.blur_px2(model),
-        notes=fold.notes(films.samples["valid"]),
+        notes=fold.notes(films.samples["valid"]) | begun,
     )
     log.info("Model folder: %s", folder)
 
 
 def _start_from(
     module: LandmarkModule, weights: Path, data: Path, fold: Fold, valid: list[Sample]
-) -> None:
+) -> dict[str, Any]:
+    """Load weights; returns what the manifest is to say of it."""
     folder = ModelFolder.open(weights, task=TASK)
-    if same_data(folder.manifest, data):
+    known = bool(same_data(folder.manifest, data)) and not folder.manifest.training.get(ELSEWHERE)
+    if known:
         if fold_of(folder.manifest) != fold:
             raise InputError(
                 f"Expected weights that saw none of the films that validate, got {weights}: it was "
                 "trained on these data with another --fold. Start from one of the same fold."
             )
         check_films(folder.manifest, valid, weights)
-    elif fold.of:
+    else:
         log.warning(
-            "Whether %s was trained on films of %s that validate here is not known: if so, the "
-            "validation is too good, and so is what it is used for.",
+            "Whether %s was trained on films of %s that validate or test here is not known: if so, "
+            "their scores are too good, and so is what they are used for.",
             weights,
             data,
         )
@@ -133,3 +138,4 @@ def _start_from(
         raise InputError(
             f"Expected weights of this network in {weights}: {' '.join(str(error).split())[:300]}"
         ) from None
+    return {BEGUN_FROM: folder.manifest.files[SAFETENSORS], ELSEWHERE: not known}

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # CL-Detection 2024 heads its table `image file,spacing(mm),p1x,...`.
 COLUMN_SYNONYMS = {"image file": "file", "spacing(mm)": "scale"}
+MOST_PX = 1e9  # no film is larger
 _COORDINATE = re.compile(r"p(\d+)([xy])")
 
 
@@ -115,8 +116,9 @@ def _landmark_index(name: Any, landmark_set: LandmarkSet, where: str) -> int:
     text = str(name).strip()
     if text in landmark_set.symbols:
         return landmark_set.symbols.index(text)
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= len(landmark_set):
-        return int(text) - 1
+    number = text.lstrip("0") if text.isascii() and text.isdigit() else ""
+    if number and len(number) < 9 and int(number) <= len(landmark_set):
+        return int(number) - 1
     raise InputError(
         f"{where}: expected a landmark of {landmark_set.name}, 1 to {len(landmark_set)}, got name "
         f"{name!r}. Another set? Choose it with --model.landmark_set."
@@ -124,7 +126,9 @@ def _landmark_index(name: Any, landmark_set: LandmarkSet, where: str) -> int:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < MOST_PX  # also of whole numbers that no float holds; not of NaN
 
 
 def _add(truth: Truth, index: int, xy: NDArray[np.float64], mm_per_px: float) -> bool:
@@ -156,7 +160,7 @@ def read_scale(value: Any, where: str) -> float:
         return math.nan
     try:
         scale = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scale = math.nan
     if not math.isfinite(scale) or scale <= 0:
         raise InputError(f"{where}: expected scale in mm per pixel above 0, got {value!r}.")
