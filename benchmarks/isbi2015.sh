@@ -23,6 +23,16 @@ fi
 python=${PYTHON:-python}
 steps="$(dirname "$0")/../training"
 mkdir -p "$out"
+
+# What is there already is not made again: it has to be of the same recipe.
+recipe=$(printf '%s\n' "$source" "$config" "$@")
+if [[ -f $out/recipe.txt && $(<"$out/recipe.txt") != "$recipe" ]]; then
+    echo "isbi2015.sh: expected an OUT of this recipe, got $out of another one:" \
+        "$(tr '\n' ' ' <"$out/recipe.txt")- name another OUT" >&2
+    exit 1
+fi
+printf '%s\n' "$recipe" >"$out/recipe.txt"
+
 "$python" -m medvial_training.tasks.cldetection.isbi2015 "$source" "$out/isbi.csv"
 
 step() {  # FILE [options]
@@ -32,7 +42,7 @@ step() {  # FILE [options]
 }
 
 test_model() {  # DATA RUN
-    [[ -f $2/test/metrics.json ]] ||
+    [[ $2/test/metrics.json -nt $2/model/manifest.json ]] ||
         step step3_test_and_visualize --data "$1" --model "$2/model" --out "$2/test"
 }
 

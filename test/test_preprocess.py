@@ -117,6 +117,11 @@ def test_what_is_no_film_is_refused(image, message):
         ({"height": 100}, r"height to be a positive multiple of 64, .* got 100"),
         ({"width": 0}, r"width to be a positive multiple of 64, .* got 0"),
         ({"std": 0.0}, "std above 0"),
+        ({"std": float("nan")}, "std above 0, got nan"),
+        ({"widths": ()}, "widths of at least 1, one or more"),
+        ({"widths": (4, 0)}, "widths of at least 1"),
+        ({"dropout": 1.0}, "dropout from 0 to below 1"),
+        ({"decode_radius_px": -1}, "decode_radius_px of at least 0"),
     ],
 )
 def test_a_wrong_configuration_is_refused(values, message):

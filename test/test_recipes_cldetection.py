@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 
@@ -23,6 +24,7 @@ from medvial.models import sha256
 from medvial.outputs import read_json
 from medvial_training.cli import CONFIGS, _named_configs, run_step
 from medvial_training.phantoms.cldetection import write_phantoms
+from medvial_training.splits import Fractions
 from medvial_training.tasks.cldetection import ensemble, seeds
 from medvial_training.tasks.cldetection.dataset import load_samples
 from medvial_training.tasks.cldetection.fold import Fold, fold_of
@@ -328,6 +330,24 @@ def test_repeats_are_kept_only_where_asked_for(tmp_path):
         assert ("b" in everything(frames).index) is keep
         assert read_json(out / "source.json")["repeats_kept"] is keep
         assert (out / "kept_repeats.csv").is_file() is keep
+    for name in "de":  # another pair, within training
+        shutil.copy(raw / "images" / "f.png", raw / "images" / f"{name}.png")
+    for seed in range(4):
+        out = tmp_path / f"seed{seed}"
+        frames = run(raw, out, keep_repeats=True, seed=seed, fractions=Fractions(valid=0.4))
+        sides = {split for split, frame in frames.items() if set("def") & set(frame["image_id"])}
+        assert len(sides) == 1
+        assert len(everything(frames)) == 6
+
+
+def test_the_script_does_not_take_another_recipe_for_its_own(tmp_path):
+    (tmp_path / "recipe.txt").write_text("films\nisbi2015-cpu\n")
+    script = ALGORITHM.parents[1] / "benchmarks" / "isbi2015.sh"
+    command = ["bash", script, "films", tmp_path, "isbi2015"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "of another one: films isbi2015-cpu - name another OUT" in result.stderr
+    assert (tmp_path / "recipe.txt").read_text() == "films\nisbi2015-cpu\n"
 
 
 def metrics_of(mre, **more):

@@ -1,5 +1,7 @@
 """Scores of cldetection against tables worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -247,6 +249,20 @@ def test_observers_of_other_films_are_refused(tmp_path):
         observer_distances(tested, tmp_path / "c.csv", path)
     with pytest.raises(InputError, match="no such file"):
         observer_distances(tested, tmp_path / "d.csv", path)
+    for content in (b"", b'image,p1x\n"film0,1\n', "image\nä\n".encode("latin-1")):
+        (tmp_path / "e.csv").write_bytes(content)
+        with pytest.raises(InputError, match=r"Expected a table of marks in .*e\.csv"):
+            observer_distances(tested, tmp_path / "e.csv", path)
+
+
+def test_observers_of_films_whose_names_have_dots(tmp_path):
+    tested = dataclasses.replace(
+        marks([[[1, 0]], [[1, 0]]], [0.1, 0.1]), image_ids=["1.2.1", "1.2.2x"]
+    )
+    points = np.zeros((19, 2))
+    rows = [("1.2.1", points), ("1.2.2x.PNG", points)]
+    path = observer_file(tmp_path / "a.csv", "image", rows)
+    assert np.isfinite(observer_distances(tested, path, path)).all()
 
 
 def test_arrays_that_do_not_fit_are_refused():

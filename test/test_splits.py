@@ -27,6 +27,16 @@ def test_groups_join_patients_and_pairs():
     assert groups == ["anna", "ben", "anna", "ben", "anna", "eve"]
 
 
+def test_spellings_of_a_patient_are_one_group():
+    assert group_samples(["P07", "q", " p07", "Q "], []) == ["P07", "q", "P07", "q"]
+
+
+def test_a_patient_in_another_spelling_is_shared(tmp_path):
+    write_manifests(tmp_path, train="a,P07,P07,1", valid="v,v,v,1", test="A,p07,p07,1")
+    with pytest.raises(InputError, match=r"train\.csv and test\.csv share patient P07"):
+        load_splits(tmp_path)
+
+
 def test_groups_without_pairs_are_the_patients():
     assert group_samples(["b", "a", "b"], []) == ["b", "a", "b"]
     assert group_samples([], []) == []

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 the library's customary name
+from PIL import Image
 
 from medvial import image_headers
 from medvial.errors import InputError
@@ -145,6 +146,15 @@ def test_tiff_spacing_equals_what_simpleitk_reads(tmp_path, tags, expected):
     info = open_stack(path).info
     assert info.spacing_mm == pytest.approx((*expected, 1.0))
     assert info.spacing_mm[:2] == pytest.approx(sitk.ReadImage(str(path)).GetSpacing())
+
+
+@pytest.mark.parametrize(("second", "expected"), [(254, 0.1), (127, 1.0)])
+def test_pages_of_other_spacings_have_none_in_common(tmp_path, second, expected):
+    first, other = (Image.fromarray(pixels(7, 5)) for _ in range(2))
+    other.encoderinfo = {"dpi": (second, second)}
+    first.save(tmp_path / "film.tif", save_all=True, append_images=[other], dpi=(254, 254))
+    info = open_stack(tmp_path / "film.tif").info
+    assert (info.count, info.spacing_mm) == (2, pytest.approx((expected, expected, 1.0)))
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (3, 7, 5)])

@@ -225,7 +225,8 @@ def _open_tiff(path: Path) -> ImageStack:
     first = pages[0]
     check_slice_size(path, first.height, first.width, first.channels, first.dtype.itemsize)
     info = _plain_info(path, len(pages), first.height, first.width, first.channels, first.dtype)
-    info = replace(info, spacing_mm=(*first.spacing_mm, 1.0))
+    if all(page.spacing_mm == first.spacing_mm for page in pages):  # else no one says it for all
+        info = replace(info, spacing_mm=(*first.spacing_mm, 1.0))
 
     def read() -> Generator[Slice, None, None]:
         for number, page in enumerate(pages, start=1):

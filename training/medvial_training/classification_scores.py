@@ -12,7 +12,6 @@ from sklearn.metrics import roc_curve
 
 from medvial.errors import InputError
 from medvial_training.cases import Cases, Unit, cases_of
-from medvial_training.leaks import name_key
 from medvial_training.metrics import (
     Bootstrap,
     Estimate,
@@ -20,6 +19,7 @@ from medvial_training.metrics import (
     reliability_table,
     weighted_statistics,
 )
+from medvial_training.splits import name_key
 from medvial_training.weighted_scores import (
     Counts,
     auroc,

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medvial.errors import InputError
-from medvial_training.leaks import name_key
-from medvial_training.splits import SYNONYMS
+from medvial_training.splits import SYNONYMS, name_key
 
 FINAL, FOLD = "final", "fold_"
 COLUMNS = ("video", "patient", "group", "site", "label")

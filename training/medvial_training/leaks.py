@@ -3,13 +3,12 @@
 Patients are compared as people read them: "P07", " p07 " and "Ｐ０７" are one patient.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvial.errors import InputError
-from medvial_training.splits import group_samples
+from medvial_training.splits import group_samples, name_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,12 +20,6 @@ KEYS = {
     "sha256": "The file with the sha256",
 }
 """Columns whose values must lie on one side, and how a message names them."""
-
-
-def name_key(name: str) -> str:
-    """A name as it is compared: Unicode NFKC, without case, blanks and invisible characters."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", str(name)).casefold())
-    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
 def join_groups(

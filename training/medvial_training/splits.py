@@ -7,6 +7,7 @@ same picture) belong on one side. Whoever made the manifests, loading them asser
 
 import csv
 import logging
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 KEYS = ("image_id", "patient", "group")
+SPELT = ("patient", "group")  # names of people, in whatever spelling; the first names a file
 DUPLICATES = "near_duplicates.csv"
 KEPT_REPEATS = "kept_repeats.csv"  # pairs that step 1 was told to leave on both sides
 NO_TRAINING = "Expected samples to train on, got none in the split train."
@@ -61,11 +63,17 @@ class Fractions:
             )
 
 
+def name_key(name: str) -> str:
+    """A name as it is compared: Unicode NFKC, without case, blanks and invisible characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", str(name)).casefold())
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
 def group_samples(patients: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
     """The group of each sample: patients joined where they share nearly the same picture.
 
     Args:
-        patients: The patient of each sample.
+        patients: The patient of each sample; spellings are compared by `name_key`.
         pairs: Positions of samples that are nearly the same picture.
 
     Returns:
@@ -73,7 +81,8 @@ def group_samples(patients: Sequence[str], pairs: Iterable[tuple[int, int]]) -> 
     """
     count = len(patients)
     first_of: dict[str, int] = {}
-    links = [(index, first_of.setdefault(name, index)) for index, name in enumerate(patients)]
+    keys = map(name_key, patients)
+    links = [(index, first_of.setdefault(key, index)) for index, key in enumerate(keys)]
     rows, columns = np.array([*links, *pairs], dtype=np.int64).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
     _, labels = connected_components(graph, directed=False)
@@ -220,7 +229,9 @@ def assert_disjoint(frames: Mapping[str, "pd.DataFrame"], where: Path | None = N
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
             for key in KEYS:
-                shared = set(frames[first][key]) & set(frames[second][key])
+                spelt = name_key if key in SPELT else str
+                others = {spelt(name) for name in frames[second][key]}
+                shared = {name for name in frames[first][key] if spelt(name) in others}
                 if shared:
                     raise InputError(
                         f"{prefix}{first}.csv and {second}.csv share {key} "

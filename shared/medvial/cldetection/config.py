@@ -93,6 +93,14 @@ class Config:
                 or the views would not balance.
         """
         object.__setattr__(self, "widths", tuple(self.widths))  # a list, when read from JSON
+        if not self.widths or min(self.widths) < 1:
+            raise InputError(f"Expected widths of at least 1, one or more, got {self.widths}.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"Expected dropout from 0 to below 1, got {self.dropout}.")
+        if self.decode_radius_px < 0:
+            raise InputError(
+                f"Expected decode_radius_px of at least 0, got {self.decode_radius_px}."
+            )
         factor = 2 ** len(self.widths) if self.architecture == "compact_unet" else 8
         for name in ("height", "width"):
             size = getattr(self, name)
@@ -101,9 +109,9 @@ class Config:
                     f"Expected {name} to be a positive multiple of {factor}, which "
                     f"{self.architecture} halves, got {size}."
                 )
-        if self.std <= 0:
+        if not self.std > 0:
             raise InputError(f"Expected std above 0, got {self.std}.")
-        if self.sigma_px <= 0:
+        if not self.sigma_px > 0:
             raise InputError(f"Expected sigma_px above 0, got {self.sigma_px}.")
         if self.members < 1:
             raise InputError(f"Expected members of at least 1, got {self.members}.")

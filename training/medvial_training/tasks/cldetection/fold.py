@@ -10,7 +10,7 @@ import numpy as np
 
 from medvial.errors import InputError
 from medvial.models import MANIFEST, Manifest, config_from_dict
-from medvial_training.splits import group_samples
+from medvial_training.splits import group_samples, name_key
 
 if TYPE_CHECKING:
     from medvial_training.tasks.cldetection.dataset import Sample
@@ -112,7 +112,7 @@ def _joined(films: Sequence["Sample"], pairs: Iterable[tuple[str, str]]) -> list
     position = {film.image_id: index for index, film in enumerate(films)}
     links = [(position[a], position[b]) for a, b in pairs if a in position and b in position]
     first: dict[str, int] = {}
-    links += [(first.setdefault(film.patient, i), i) for i, film in enumerate(films)]
+    links += [(first.setdefault(name_key(film.patient), i), i) for i, film in enumerate(films)]
     return group_samples([film.group for film in films], links)
 
 

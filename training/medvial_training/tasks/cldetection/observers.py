@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medvial.errors import InputError
+from medvial.stacks import IMAGE_SUFFIXES, STACK_SUFFIXES
 from medvial_training.metrics import Bootstrap, cluster_means
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.scores import SDR_MM
@@ -55,11 +56,20 @@ def observer_scores(marks: Marks, distance: FloatArray, bootstrap: Bootstrap) ->
     }
 
 
+def _name(film: str) -> str:
+    """Without the suffix of an image; the other dots of a name are its own."""
+    path = Path(film)
+    return path.stem if path.suffix.lower() in (*IMAGE_SUFFIXES, *STACK_SUFFIXES) else path.name
+
+
 def _read_marks(path: Path, marks: Marks) -> FloatArray:
     """(N, L, 2) marks of a CSV in the order of the tested films; NaN where a film is absent."""
     if not path.is_file():
         raise InputError(f"Expected an observer's marks at {path}, got no such file.")
-    frame = pd.read_csv(path, dtype={name: str for name in FILM_COLUMNS})
+    try:
+        frame = pd.read_csv(path, dtype={name: str for name in FILM_COLUMNS})
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"Expected a table of marks in {path}, got: {error}.") from None
     name = next((column for column in FILM_COLUMNS if column in frame), None)
     landmarks = len(marks.landmark_set)
     wanted = [f"p{i}{axis}" for i in range(1, landmarks + 1) for axis in "xy"]
@@ -69,7 +79,7 @@ def _read_marks(path: Path, marks: Marks) -> FloatArray:
             f"Expected the columns {' or '.join(FILM_COLUMNS)} and p1x to p{landmarks}y in {path}; "
             f"got {', '.join(frame.columns[:4])}, ... with {len(missing)} of them missing."
         )
-    frame.index = pd.Index([Path(film).stem for film in frame[name]])
+    frame.index = pd.Index([_name(str(film)) for film in frame[name]])
     if frame.index.has_duplicates:
         twice = frame.index[frame.index.duplicated()][0]
         raise InputError(f"Expected each film once in {path}, got {twice!r} more than once.")

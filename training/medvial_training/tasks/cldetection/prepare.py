@@ -77,8 +77,8 @@ def prepare(
         workers: Threads that resize films; one per core, 4 at most, if not given.
         description: What the data are; goes into the manifest of models trained on them.
         licence: Terms of the data; goes into the manifest of models trained on them.
-        keep_repeats: Keep films on their side of the split though they are nearly the same
-            picture as one on another side: the test may then repeat training films, as in
+        keep_repeats: Keep films on the side that the data give them though they are nearly the
+            same picture as one on another side: the test may then repeat training films, as in
             published results on ISBI 2015. For comparison with those only; reports say so.
     """
     if workers is not None and workers < 1:
@@ -143,7 +143,10 @@ def _faces_left(film: RawFilm, landmark_set: LandmarkSet) -> bool:
     if not {"Or", "Po"} <= set(landmark_set.symbols):
         return False
     x = film.truth.points[:, 0]
-    return bool(x[landmark_set.index("Or")] < x[landmark_set.index("Po")])
+    orbit, ear = x[landmark_set.index("Or")], x[landmark_set.index("Po")]
+    if math.isnan(orbit + ear):
+        log.warning("%s: Or or Po is not marked; taken to face right.", film.truth.where)
+    return bool(orbit < ear)
 
 
 def _fingerprint(
@@ -202,9 +205,13 @@ def _finish(
     if not films:
         raise InputError(f"Expected films in {raw.labels}, but not one of them can be used.")
     pairs = _write_duplicates(out, films, store, workers, keep=about["repeats_kept"])
-    joined = [] if about["repeats_kept"] else pairs
-    groups = group_samples([film.patient for film in films], joined)
-    splits = assign_splits(groups, [film.truth.split for film in films], fractions, seed)
+    given = [film.truth.split for film in films]
+    if about["repeats_kept"]:  # between the given splits; nobody asked to part the others
+        pairs_joined = [(one, other) for one, other in pairs if given[one] == given[other]]
+    else:
+        pairs_joined = pairs
+    groups = group_samples([film.patient for film in films], pairs_joined)
+    splits = assign_splits(groups, given, fractions, seed)
     for split in SPLITS:
         rows = [
             _row(film, group, store)

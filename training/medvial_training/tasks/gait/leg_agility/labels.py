@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.signals import LEGS, Leg
-from medvial_training.leaks import name_key
+from medvial_training.splits import name_key
 from medvial_training.tasks.gait.leg_agility.options import FLAG, LegOptions
 
 log = logging.getLogger(__name__)

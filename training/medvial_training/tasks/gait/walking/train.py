@@ -31,8 +31,8 @@ from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs
 from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import Folds, load_folds
-from medvial_training.leaks import name_key
 from medvial_training.metrics import Bootstrap
+from medvial_training.splits import name_key
 from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
 from medvial_training.tasks.gait.walking.choices import WalkingTraining
 from medvial_training.tasks.gait.walking.prepare import FOLDS, VIDEOS
