@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from the hash-locked requirements.txt, once; demo.sh and check.sh source it.
-# PYTHON=python3.12 ./setup.sh picks another interpreter (3.11 or later).
+# PYTHON=python3.12 ./setup.sh picks another interpreter (3.11 to 3.13: PyTorch 2.7 has no other).
 set -euo pipefail
 
 setup_venv() {
@@ -9,8 +9,8 @@ setup_venv() {
   python=${PYTHON:-python3}
   stamp=$root/.venv/.requirements.sha256
   if [[ -f $stamp ]] && (cd "$root" && sha256sum --check --status "$stamp"); then return; fi
-  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "setup: expected Python 3.11 or later, got $("$python" --version 2>&1): set PYTHON" >&2
+  if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
+    echo "setup: expected Python 3.11, 3.12 or 3.13, got $("$python" --version 2>&1): set PYTHON" >&2
     return 1
   fi
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
