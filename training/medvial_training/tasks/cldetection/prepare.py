@@ -206,11 +206,9 @@ def _finish(
         raise InputError(f"Expected films in {raw.labels}, but not one of them can be used.")
     pairs = _write_duplicates(out, films, store, workers, keep=about["repeats_kept"])
     given = [film.truth.split for film in films]
-    if about["repeats_kept"]:  # between the given splits; nobody asked to part the others
-        pairs_joined = [(one, other) for one, other in pairs if given[one] == given[other]]
-    else:
-        pairs_joined = pairs
-    groups = group_samples([film.patient for film in films], pairs_joined)
+    kept = about["repeats_kept"]  # between the given splits; nobody asked to part the others
+    joined = [(one, other) for one, other in pairs if not kept or given[one] == given[other]]
+    groups = group_samples([film.patient for film in films], joined)
     splits = assign_splits(groups, given, fractions, seed)
     for split in SPLITS:
         rows = [
