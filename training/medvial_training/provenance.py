@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medvial.errors import InputError
-from medvial.models import ModelFolder, sha256
+from medvial.models import Manifest, sha256
 from medvial.outputs import read_json
 
 DATA_FIELDS = ("phantom", "description", "licence")
@@ -29,17 +29,17 @@ def provenance(data: Path) -> dict[str, Any]:
     }
 
 
-def check_trained_on(folder: ModelFolder, data: Path) -> None:
+def check_trained_on(manifest: Manifest, data: Path, where: object) -> None:
     """Refuse a model that may have seen what it is to be validated or tested on.
 
     Raises:
         InputError: The tables of its training and validation samples are not those of `data`.
     """
-    known = folder.manifest.training.get("splits_sha256", {})
+    known = manifest.training.get("splits_sha256", {})
     for table in (data / "train.csv", data / "valid.csv"):
         if not table.is_file() or known.get(table.stem) != sha256(table):
             raise InputError(
-                f"Expected a model that was trained on the data of {table}, got {folder.path}: it "
+                f"Expected a model that was trained on the data of {table}, got {where}: it "
                 "may have seen films of the validation or of the test. Train it on this data."
             )
 

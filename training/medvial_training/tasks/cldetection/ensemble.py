@@ -65,7 +65,7 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
         config = dataclasses.replace(config, views=views)
     load_config(data)  # with the landmark set, which may be one of the user's own
     for folder in folders:
-        check_trained_on(folder, data)
+        check_trained_on(folder.manifest, data, folder.path)
     check_prepared(data, config)
     weights = [folder.manifest.files[SAFETENSORS] for folder in folders]
     if len(set(weights)) < len(weights):

@@ -10,11 +10,11 @@ from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
-from medvial.models import Manifest, sha256
+from medvial.models import Manifest
 from medvial.outputs import read_json, write_json
 from medvial_training.independence import notice, same_data, trained_on
 from medvial_training.metrics import Bootstrap
-from medvial_training.provenance import DATA_FIELDS, git_revision
+from medvial_training.provenance import DATA_FIELDS, check_trained_on, git_revision
 from medvial_training.shares import join_shares
 from medvial_training.tasks.cldetection.dataset import (
     INPUT_FIELDS,
@@ -147,12 +147,7 @@ def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list
     """
     if not same_data(manifest, data):
         return load_samples(data, config)[split]
-    noted = manifest.training["splits_sha256"].get("valid")
-    if noted and noted != sha256(data / "valid.csv"):
-        raise InputError(
-            f"Expected the valid.csv of {data} that the model was trained with, got another: films "
-            "that it was chosen by, or trained on, may be in the test now. Train it again."
-        )
+    check_trained_on(manifest, data, "the model")  # its valid.csv too: folds train on both
     if split == "valid" and FOLDS in manifest.training:
         raise InputError(
             "Expected --split test or train for an ensemble whose members validated on films of "
