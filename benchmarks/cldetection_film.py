@@ -1,7 +1,7 @@
 r"""What one cephalogram costs in the container: parameters, and seconds on the CPU.
 
     python benchmarks/cldetection_film.py [--recipes isbi2015 isbi2015-cpu] [--image IMAGE] \
-        [--members 3]
+        [--members 3] [--upright]
 
 The networks of the recipes in training/configs/cldetection with random weights, in ONNX Runtime as
 in the slim container, on a film of 1935 x 2400: resizing, all views, decoding, intervals. CPU
@@ -29,7 +29,8 @@ from medvial.cldetection.landmarks import landmark_set_path, load_landmark_set
 from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
-from medvial.models import ONNX, ModelFolder
+from medvial.cldetection.shape_prior import ShapePrior
+from medvial.models import ModelFolder
 from medvial.outputs import write_json
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import make_phantom, write_test_stack
@@ -58,13 +59,16 @@ def write_random_model(config: Config, folder: Path) -> float:
     """A model folder of random weights; returns its million parameters."""
     net = build_model(config).eval()
     shape = (1, config.channels, config.height, config.width)
-    export_onnx(net, np.zeros(shape, np.float32), folder / ONNX)
+    for name in config.networks:
+        export_onnx(net, np.zeros(shape, np.float32), folder / f"{name}.onnx")
     count = len(load_landmark_set(config.landmark_set))
-    learned = Learned(intervals=Intervals((1.0,) * count, 25.0, 1.5))
+    mean = np.random.default_rng(0).uniform(0.3, 0.7, (count, 2)) * (config.width, config.height)
+    anything = ShapePrior(mean, 1e9 * np.eye(2 * count), 1e9)  # or no film had a second look
+    learned = Learned(anything, intervals=Intervals((1.0,) * count, 25.0, 1.5))
     write_json(folder / "postprocess.json", learned.as_dict())
     (folder / LANDMARKS).write_bytes(landmark_set_path(config.landmark_set).read_bytes())
     ModelFolder.seal(folder, task=TASK, config=dataclasses.asdict(config))
-    return sum(p.numel() for p in net.parameters()) / 1e6
+    return len(config.networks) * sum(p.numel() for p in net.parameters()) / 1e6
 
 
 def in_process(folder: Path) -> Any:
@@ -105,7 +109,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipes", nargs="+", default=["isbi2015", "isbi2015-cpu"])
     parser.add_argument("--image", help="image of cldetection to measure as well")
-    parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
+    parser.add_argument("--members", type=int, default=1, help="models of an ensemble")
+    parser.add_argument("--upright", action="store_true", help="with a second network each")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("| recipe | input | views | M parameters | where | CPU s | wall s |\n" + "|---" * 7 + "|")
@@ -116,7 +121,9 @@ def main() -> None:
                 model = Path(folder) / "model"
                 model.mkdir()
                 Path(folder).chmod(0o755)  # the container's user is another one
-                seen = dataclasses.replace(config, views=views, members=options.members)
+                seen = dataclasses.replace(
+                    config, views=views, members=options.members, upright=options.upright
+                )
                 size = write_random_model(seen, model)
                 rows = {"a film": in_process(model)}
                 if options.image:

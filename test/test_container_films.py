@@ -77,7 +77,7 @@ def test_container_and_evaluation_agree_on_real_films(films, tmp_path):
     config = load_config(data)
     samples = [s for split in load_samples(data, config).values() for s in split]
     evaluated = [
-        predictor.from_network_input(s.read(predictor.config), s.geometry).points for s in samples
+        predictor.from_prepared(s.read(predictor.config), s.geometry).points for s in samples
     ]
     case = tmp_path / "case"
     stack = case / "input" / "images" / "lateral-dental-x-rays" / "stack.mha"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import gaussian_logits
 
-from medvial.cldetection import Config, postprocess
+from medvial.cldetection import Config, find, postprocess
 from medvial.cldetection.calibration import Calibration
 from medvial.cldetection.decode import decode
 from medvial.cldetection.postprocess import Learned
@@ -15,6 +15,10 @@ from medvial.errors import InputError
 
 CONFIG = Config(widths=(4, 4, 4), height=96, width=64)  # heatmaps of 48 x 32
 IDENTITY = Geometry(1.0, 1.0, 0, 0, 64, 96)
+
+
+def found(points):
+    return find(gaussian_logits(points), CONFIG, None)
 
 
 def test_a_gaussian_is_decoded_to_a_hundredth_of_a_pixel():
@@ -47,7 +51,7 @@ def test_sigmoid_heatmaps_are_decoded_by_their_values():
 
 def test_points_come_back_in_the_films_pixels():
     geometry = Geometry(0.25, 0.25, 4, 0, 200, 384)
-    film = postprocess(gaussian_logits([[20.0, 40.0]]), geometry, CONFIG, Learned())
+    film = postprocess(found([[20.0, 40.0]]), geometry, CONFIG, Learned())
     np.testing.assert_allclose(
         film.points, [[(20 - 4 + 0.5) / 0.25 - 0.5, 40.5 * 4 - 0.5]], atol=0.4
     )
@@ -56,7 +60,7 @@ def test_points_come_back_in_the_films_pixels():
 
 
 def test_a_mirrored_input_is_mirrored_back():
-    film = postprocess(gaussian_logits([[20.0, 40.0]]), IDENTITY, CONFIG, Learned(), mirrored=True)
+    film = postprocess(found([[20.0, 40.0]]), IDENTITY, CONFIG, Learned(), mirrored=True)
     np.testing.assert_allclose(film.points, [[63 - 20.0, 40.0]], atol=0.1)
     assert film.mirrored
 
@@ -64,15 +68,13 @@ def test_a_mirrored_input_is_mirrored_back():
 def test_the_baselines_coordinates_are_multiplied_only():
     config = Config(widths=(4, 4, 4), height=96, width=64, half_pixel_centres=False)
     geometry = Geometry(0.25, 0.2, 0, 0, 256, 480)
-    film = postprocess(gaussian_logits([[20.0, 40.0]]), geometry, config, Learned())
+    film = postprocess(found([[20.0, 40.0]]), geometry, config, Learned())
     np.testing.assert_allclose(film.points, [[80.0, 200.0]], atol=0.4)
 
 
 def test_probability_is_the_logistic_of_the_features():
     calibration = Calibration((0.0, -1.0, 0.0, 0.0), intercept=2.0)
-    film = postprocess(
-        gaussian_logits([[20.0, 40.0]]), IDENTITY, CONFIG, Learned(None, calibration)
-    )
+    film = postprocess(found([[20.0, 40.0]]), IDENTITY, CONFIG, Learned(None, calibration))
     expected = 1 / (1 + np.exp(np.log(4 * np.sqrt(2)) - 2.0))  # spread: stride 2 * sigma 2 * sqrt 2
     assert film.probability == pytest.approx([expected], abs=0.02)
 
@@ -80,7 +82,7 @@ def test_probability_is_the_logistic_of_the_features():
 def test_a_landmark_has_its_own_part_of_the_probability():
     calibration = Calibration((0.0, 0.0, 0.0, 0.0), intercept=1.0, landmarks=(0.5, -2.0))
     peaks = gaussian_logits([[20.0, 40.0], [30.0, 30.0]])
-    film = postprocess(peaks, IDENTITY, CONFIG, Learned(None, calibration))
+    film = postprocess(find(peaks, CONFIG, None), IDENTITY, CONFIG, Learned(None, calibration))
     assert film.probability == pytest.approx([1 / (1 + np.exp(-1.5)), 1 / (1 + np.exp(1.0))])
     assert Calibration.from_dict(json.loads(json.dumps(calibration.as_dict()))) == calibration
     before = calibration.as_dict()

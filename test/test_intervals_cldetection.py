@@ -10,7 +10,7 @@ from medvial.cldetection.decode import decode
 from medvial.cldetection.intervals import RADIUS_90, Intervals, Uncertainty, uncalibrated
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.measurements import measure, with_intervals
-from medvial.cldetection.postprocess import Film, Learned, postprocess
+from medvial.cldetection.postprocess import Film, Learned, find, postprocess
 from medvial.cldetection.preprocess import Geometry
 from medvial.cldetection.results import ImageResult, measurement_report
 from medvial.errors import InputError
@@ -61,7 +61,7 @@ def test_regions_lie_as_the_film_does(facing_left):
     geometry = Geometry(0.5, 0.25, 0, 0, 384, 1024)
     learned = Learned(intervals=Intervals((2.0,) * 19, blur_px2=0.0, floor_px2=0.0))
     maps = np.stack([heatmap(40.3, 70.8, COVARIANCE)] * 19)
-    film = postprocess(maps, geometry, config, learned, mirrored=facing_left)
+    film = postprocess(find(maps, config, None), geometry, config, learned, mirrored=facing_left)
     sign = -1 if facing_left else 1
     expected = 4 * 4 * COVARIANCE / np.outer([0.5, 0.25], [0.5, 0.25])  # factor and stride squared
     expected[0, 1] *= sign
@@ -103,7 +103,8 @@ def spread(films, scales, mm=0.1):
     rng = np.random.default_rng(5)
     geometry = Geometry(0.5, 0.4, 0, 0, 480, 600)
     samples, found = [], []
-    blank = postprocess(np.zeros((38, 240, 240), np.float32), geometry, Config(), Learned())
+    nothing = find(np.zeros((38, 240, 240), np.float32), Config(), None)
+    blank = postprocess(nothing, geometry, Config(), Learned())
     for index in range(films):
         truth = make_phantom(index, height=600, width=480)[1]
         points = truth + rng.normal(size=(38, 2)) * scales[:, None]

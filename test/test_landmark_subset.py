@@ -16,7 +16,7 @@ class Numbered:
     def __init__(self, count):
         self.count = count
 
-    def from_network_input(self, grey, geometry):
+    def from_prepared(self, grey, geometry):
         number = np.arange(self.count, dtype=float)
         points = np.stack([number, -number], axis=1)
         none = np.zeros(self.count, bool)
@@ -26,7 +26,7 @@ class Numbered:
 
 def test_a_larger_set_is_cut_down_by_symbol():
     predictor, config = with_landmarks_of(ISBI19, Numbered(38), CL38, Config(landmark_set="cl-38"))
-    film = predictor.from_network_input(None, None)
+    film = predictor.from_prepared(None, None)
     expected = [CL38.index(symbol) for symbol in ISBI19.symbols]
     np.testing.assert_array_equal(film.points[:, 0], expected)
     np.testing.assert_allclose(film.probability, np.array(expected) / 100)

@@ -121,8 +121,8 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
     digests = [predictor.manifest.files["model.safetensors"] for predictor in (one, two)]
     assert both.manifest.training["members_sha256"] == digests
     film = np.random.default_rng(0).standard_normal((1, 1, 128, 64)).astype(np.float32)
-    each = [distributions(p._network(film)[0], p.config) for p in (one, two)]
-    mean = distributions(both._network(film)[0], both.config)
+    each = [distributions(p._networks["model"](film)[0], p.config) for p in (one, two)]
+    mean = distributions(both._networks["model"](film)[0], both.config)
     np.testing.assert_allclose(mean, np.mean(each, axis=0), atol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-5  # members that differ
 
@@ -147,7 +147,7 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
         ),
         (
             ["--data", data, "--members", f"[{out},{out}]", "--out", tmp_path / "new"],
-            "single networks as members, got 2",
+            "members that are no ensembles, got 2",
         ),
         (["--data", data, "--members", members, "--out", tmp_path], "holds the member .*seed1"),
         (["--data", data, "--members", members, "--out", folders[1]], "holds the member .*seed2"),

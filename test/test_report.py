@@ -38,7 +38,7 @@ class FakePredictor:
     def __init__(self, truths, probability=True):
         self.truths, self.probability = iter(truths), probability
 
-    def from_network_input(self, grey, geometry):
+    def from_prepared(self, grey, geometry):
         assert grey.shape == (128, 64)
         points = next(self.truths) + np.array([6.0, 8.0])
         corrected = np.arange(19) == 2
@@ -315,9 +315,9 @@ class Recorder(FakePredictor):
 
     config = CONFIG
 
-    def from_network_input(self, grey, geometry):
+    def from_prepared(self, grey, geometry):
         self.given = (grey, geometry)
-        return super().from_network_input(grey, geometry)
+        return super().from_prepared(grey, geometry)
 
 
 def test_validation_sees_the_film_as_it_was_given(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import gaussian_logits
 
-from medvial.cldetection import Config, postprocess
+from medvial.cldetection import Config, find, postprocess
 from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.preprocess import Geometry
 from medvial.cldetection.shape_prior import ShapePrior, align
@@ -76,8 +76,8 @@ def test_the_guard_takes_the_second_peak_where_anatomy_allows_it():
     maps = gaussian_logits(MEAN)
     far = gaussian_logits([[58.0, 5.0]])[0]
     maps[6] = np.logaddexp(maps[6] - 1.5, far)  # the wrong peak is the higher one
-    unguarded = postprocess(maps, geometry, config, Learned())
-    guarded = postprocess(maps, geometry, config, Learned(prior(6.0)))
+    unguarded = postprocess(find(maps, config, None), geometry, config, Learned())
+    guarded = postprocess(find(maps, config, prior(6.0)), geometry, config, Learned())
     assert np.linalg.norm(unguarded.points[6] - (58, 5)) < 1
     assert np.linalg.norm(guarded.points[6] - MEAN[6]) < 1
     np.testing.assert_array_equal(np.flatnonzero(guarded.corrected), [6])

@@ -1,5 +1,7 @@
 """Augmentation, loss and learned post-processing of cldetection."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from medvial.cldetection import Config
 from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Film
 from medvial.cldetection.preprocess import Geometry
+from medvial.errors import InputError
 from medvial_training.fit import EpochSampler
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 from medvial_training.tasks.cldetection.dataset import Sample
@@ -16,12 +19,12 @@ from medvial_training.tasks.cldetection.learn import fit_calibration, fit_shape_
 from medvial_training.tasks.cldetection.losses import Loss
 
 CONFIG = Config(landmark_set="isbi-19", height=96, width=64, widths=(4, 6, 8))
-STILL = Augmentation(*[0.0] * 10)
+STILL = Augmentation(*[0.0] * 11)
 
 
-def disc(x, y, height=160, width=128):
+def disc(x, y, height=160, width=128, sigma=6.0):
     rows, columns = np.mgrid[:height, :width]
-    values = 200 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 6.0**2))
+    values = 200 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
     return np.rint(values).astype(np.uint8)
 
 
@@ -42,6 +45,65 @@ def test_landmarks_move_with_the_film(seed):
     np.testing.assert_allclose(centre_of_mass(image), moved[0], atol=0.3)
     assert np.isnan(moved[1]).all()
     assert np.linalg.norm(moved[0] - point[0]) > 0.5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_landmarks_move_with_a_local_displacement(seed):
+    settings = dataclasses.replace(STILL, elastic=0.015)
+    at = np.array([[40.0, 50.0], [80.0, 110.0], [90.0, 45.0], [np.nan, np.nan]])
+    picture = np.max([disc(x, y, sigma=2.0) for x, y in at[:3]], axis=0)
+    image, moved = augment(picture, at, settings, np.random.default_rng(seed))
+    for x, y in moved[:3]:
+        corner = np.array([round(x) - 8, round(y) - 8])
+        part = image[corner[1] : corner[1] + 17, corner[0] : corner[0] + 17]
+        np.testing.assert_allclose(centre_of_mass(part) + corner, (x, y), atol=0.2)
+    assert np.isnan(moved[3]).all()
+    shifts = (moved - at)[:3]
+    assert np.linalg.norm(shifts - shifts.mean(axis=0), axis=1).max() > 0.3  # not all alike
+
+
+def test_a_local_displacement_has_the_size_that_was_asked_for_and_tears_nothing():
+    settings = dataclasses.replace(STILL, elastic=0.012)
+    rows, columns = np.mgrid[20:140:4, 20:108:4]
+    grid = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(float)
+    offsets = []
+    for seed in range(60):
+        _, moved = augment(disc(50, 60), grid, settings, np.random.default_rng(seed))
+        offsets.append(moved - grid)
+        across = moved.reshape(*rows.shape, 2)
+        assert (np.diff(across[..., 0], axis=1) > 0).all()  # nothing folds over
+        assert (np.diff(across[..., 1], axis=0) > 0).all()
+    # cubic interpolation between the control points takes some of their spread away
+    assert np.std(offsets) == pytest.approx(0.012 * 160, rel=0.3)
+    assert np.abs(np.mean(offsets)) < 0.2
+
+
+def test_bright_bone_keeps_its_structure_where_grey_values_are_not_clipped():
+    bright = dataclasses.replace(STILL, brightness=0.5)
+    picture = disc(50, 60).astype(int) * 54 // 200 + 200
+    picture = picture.astype(np.uint8)
+    for seed in range(20):
+        cut, _ = augment(picture, np.zeros((1, 2)), bright, np.random.default_rng(seed))
+        kept, _ = augment(
+            picture,
+            np.zeros((1, 2)),
+            dataclasses.replace(bright, clip=False),
+            np.random.default_rng(seed),
+        )
+        assert cut.dtype == np.uint8
+        assert kept.dtype == np.float32
+        np.testing.assert_allclose(np.clip(np.rint(kept), 0, 255), cut)
+        np.testing.assert_allclose(kept - kept.min(), picture - float(picture.min()), atol=0.01)
+        if kept.min() > 255:
+            assert np.ptp(cut) == 0
+            break
+    else:
+        raise AssertionError("no version was bright enough")
+
+
+def test_a_displacement_that_would_tear_the_film_is_refused():
+    with pytest.raises(InputError, match=r"augment\.elastic from 0 to 0\.015, got 0\.05"):
+        Augmentation(elastic=0.05)
 
 
 def test_no_change_is_no_change():

@@ -17,6 +17,10 @@ YOUNGER = {  # options beside those of `fit`, and what was before
     "fold.number": 0,
     "fold.of": 0,
     "weights": None,
+    "first": None,
+    "model.detail": 1,
+    "model.upright": False,
+    "model.upright_margin": 0.45,
 }
 GONE = ("teachers", "loss.teachers_weight")  # options that are no more, unless the first was used
 FREE_ON_RESUME = tuple(  # what does not change the result; tasks with two networks have two of each

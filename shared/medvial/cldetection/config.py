@@ -5,6 +5,11 @@ from typing import Literal
 
 from medvial.errors import InputError
 
+UPRIGHT = "upright"
+"""Name of the second network: its files are upright.safetensors and upright.onnx."""
+MOST_DETAIL = 4
+MOST_MARGIN = 4.0
+
 
 @dataclass(frozen=True)
 class Config:
@@ -23,6 +28,18 @@ class Config:
     width: int = 576
     """Width of the network input, in pixels; a multiple of what the network halves, 64 by
     default."""
+
+    detail: int = 1
+    """How many times finer than the network input, along each side, films are prepared: for a
+    second network that sees the anatomy larger (`upright`)."""
+
+    upright: bool = False
+    """Whether a second network sees the anatomy upright: turned, scaled and cut out by the
+    landmarks that the first one found in the whole film. Step 2 trains it with `--first`."""
+
+    upright_margin: float = 0.45
+    """Room around the mean shape in what the second network sees, both sides together, as a share
+    of the shape's own width and height."""
 
     fit: Literal["letterbox", "stretch"] = "letterbox"
     """How a film is brought to the network's size: aspect ratio kept and the rest padded with
@@ -101,14 +118,7 @@ class Config:
             raise InputError(
                 f"Expected decode_radius_px of at least 0, got {self.decode_radius_px}."
             )
-        factor = 2 ** len(self.widths) if self.architecture == "compact_unet" else 8
-        for name in ("height", "width"):
-            size = getattr(self, name)
-            if size < factor or size % factor:
-                raise InputError(
-                    f"Expected {name} to be a positive multiple of {factor}, which "
-                    f"{self.architecture} halves, got {size}."
-                )
+        self._check_sizes()
         if not self.std > 0:
             raise InputError(f"Expected std above 0, got {self.std}.")
         if not self.sigma_px > 0:
@@ -117,6 +127,32 @@ class Config:
             raise InputError(f"Expected members of at least 1, got {self.members}.")
         if self.views != 1 and self.views < 4:  # fewer would lean to one side
             raise InputError(f"Expected views to be 1, or at least 4, got {self.views}.")
+
+    def _check_sizes(self) -> None:
+        factor = 2 ** len(self.widths) if self.architecture == "compact_unet" else 8
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            if size < factor or size % factor:
+                raise InputError(
+                    f"Expected {name} to be a positive multiple of {factor}, which "
+                    f"{self.architecture} halves, got {size}."
+                )
+        if not 1 <= self.detail <= MOST_DETAIL:
+            raise InputError(f"Expected detail from 1 to {MOST_DETAIL}, got {self.detail}.")
+        if not 0 <= self.upright_margin <= MOST_MARGIN:
+            raise InputError(
+                f"Expected upright_margin from 0 to {MOST_MARGIN:g}, got {self.upright_margin}."
+            )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the model's networks, which are those of their files."""
+        return ("model", UPRIGHT) if self.upright else ("model",)
+
+    @property
+    def film_size(self) -> tuple[int, int]:
+        """Height and width of a prepared film, in pixels."""
+        return self.detail * self.height, self.detail * self.width
 
     @property
     def heatmap_stride(self) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medvial.cldetection.calibration import Calibration, calibration_features
 from medvial.cldetection.config import Config
-from medvial.cldetection.decode import decode, decode_within, heatmap_grid
+from medvial.cldetection.decode import Peaks, decode, decode_within, heatmap_grid
 from medvial.cldetection.intervals import Intervals, Uncertainty
 from medvial.cldetection.preprocess import Geometry
 from medvial.cldetection.shape_prior import ShapeCheck, ShapePrior
@@ -83,47 +83,67 @@ class Film:
         )
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a network says of a film, guarded by the shape prior; in pixels of its input."""
+
+    peaks: Peaks
+    """Of the heatmaps; points and second moments as the guard leaves them."""
+    distance: NDArray[np.float64]
+    """(L,) from what the other landmarks predict, see `ShapeCheck`; 1 without a shape prior."""
+    corrected: NDArray[np.bool_]
+    """(L,) landmarks that the shape prior moved."""
+    plausible: bool
+    """Whether the landmarks form the shape of a cephalogram."""
+
+
+def find(heatmaps: NDArray[np.float32], config: Config, prior: ShapePrior | None) -> Found:
+    """Decode the heatmaps of one film, (L, h, w), and guard the points with the shape prior."""
+    peaks = decode(heatmaps, config)
+    corrected = np.zeros(len(heatmaps), dtype=bool)
+    if prior is None:
+        return Found(peaks, np.ones(len(heatmaps)), corrected, plausible=True)
+    check = prior.check(peaks.points)
+    if not check.plausible:
+        return Found(peaks, check.distance, corrected, plausible=False)
+    points, spread = peaks.points.copy(), peaks.covariance_px2.copy()
+    for index in np.flatnonzero(check.outlier):
+        allowed = _prior_map(check, int(index), heatmaps.shape[1:], config, prior)
+        found = decode_within(heatmaps[index], allowed, config)
+        points[index], spread[index] = found.points[0], found.covariance_px2[0]
+    guarded = replace(peaks, points=points, covariance_px2=spread)
+    return Found(guarded, check.distance, check.outlier, plausible=True)
+
+
 def postprocess(
-    heatmaps: NDArray[np.float32],
+    found: Found,
     geometry: Geometry,
     config: Config,
     learned: Learned,
     *,
     mirrored: bool = False,
 ) -> Film:
-    """Decode, guard with the shape prior, calibrate, and go back to the film's pixels.
+    """Calibrate, and go back to the film's pixels.
 
     Args:
-        heatmaps: Network output of one film, (L, h, w) float32.
+        found: What the network that sees the whole film says; with a second network, both.
         geometry: From `preprocess`.
         config: The model's configuration.
-        learned: The model's shape prior, calibration and intervals.
+        learned: The model's calibration and intervals.
         mirrored: The network saw its input mirrored left to right.
     """
-    peaks = decode(heatmaps, config)
-    points, corrected = peaks.points.copy(), np.zeros(len(heatmaps), dtype=bool)
-    spread = peaks.covariance_px2.copy()
-    distance, plausible = np.ones(len(heatmaps)), True
-    if learned.shape_prior is not None:
-        check = learned.shape_prior.check(points)
-        distance, plausible = check.distance, check.plausible
-        if plausible:
-            corrected = check.outlier
-            for index in np.flatnonzero(corrected):
-                prior = _prior_map(check, int(index), heatmaps.shape[1:], config, learned)
-                found = decode_within(heatmaps[index], prior, config)
-                points[index], spread[index] = found.points[0], found.covariance_px2[0]
-    features = calibration_features(peaks, distance, corrected)
+    peaks = found.peaks
+    features = calibration_features(peaks, found.distance, found.corrected)
     calibration = learned.calibration
     return Film(
-        points=_to_image(points, geometry, config, mirrored),
+        points=_to_image(peaks.points, geometry, config, mirrored),
         probability=calibration.probability(features) if calibration else None,
-        corrected=corrected,
+        corrected=found.corrected,
         mirrored=mirrored != geometry.mirrored,
-        plausible=plausible,
+        plausible=found.plausible,
         features=features,
-        spread_px2=_flip(spread, mirrored != geometry.mirrored),
-        uncertainty=_uncertainty(spread, geometry, learned, mirrored=mirrored),
+        spread_px2=_flip(peaks.covariance_px2, mirrored != geometry.mirrored),
+        uncertainty=_uncertainty(peaks.covariance_px2, geometry, learned, mirrored=mirrored),
     )
 
 
@@ -144,7 +164,7 @@ def _flip(covariance: NDArray[np.float64], mirrored: bool) -> NDArray[np.float64
 
 
 def _prior_map(
-    check: ShapeCheck, index: int, shape: tuple[int, ...], config: Config, learned: Learned
+    check: ShapeCheck, index: int, shape: tuple[int, ...], config: Config, prior: ShapePrior
 ) -> NDArray[np.float64]:
     """Where the other landmarks allow this one: (h, w), 1 at the expected point.
 
@@ -155,9 +175,8 @@ def _prior_map(
     grid = np.stack(np.meshgrid(columns, rows), axis=-1) - check.expected[index]  # (h, w, 2)
     precision = np.linalg.inv(check.expected_covariance[index])
     squared = np.einsum("hwi,ij,hwj->hw", grid, precision, grid)
-    assert learned.shape_prior is not None
     density = (1.0 + squared / 2.0) ** -2.0
-    return np.where(squared <= learned.shape_prior.limit**2, density, 1e-12 * density)
+    return np.where(squared <= prior.limit**2, density, 1e-12 * density)
 
 
 def _to_image(

@@ -1,4 +1,4 @@
-"""A film of any size to the network's input, and the geometry that leads back."""
+"""A film of any size to what networks see of it, and the geometry that leads back."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +15,7 @@ MIN_CONTENT_PX = 32  # a smaller film holds no readable anatomy
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the pixels of a network input come from.
+    """Where the pixels of a network input that shows the whole film come from.
 
     Pixel coordinates are (x, y) with the centre of the first pixel at (0, 0). Along each axis
     `network = (image + 0.5) * scale - 0.5 + offset`, after the mirror.
@@ -61,18 +61,19 @@ class Geometry:
 def preprocess(
     image: NDArray[Any], config: Config, *, mirrored: bool = False
 ) -> tuple[NDArray[np.uint8], Geometry]:
-    """Bring a film to the network's size.
+    """Bring a film to the network's size, or `detail` times finer.
 
     Trailing zero rows and columns (the challenge pads its stacks at the bottom and right) are cut
     off first, so that padding does not change the result.
 
     Args:
         image: Film, (H, W) or (H, W, C) with C in 1, 3, 4; uint8 or uint16.
-        config: Gives `height`, `width` and `fit`.
+        config: Gives `height`, `width`, `detail` and `fit`.
         mirrored: Mirror the film left to right (a left-facing film).
 
     Returns:
-        The grey film, (height, width) uint8 in 0..255, and its geometry.
+        The grey film, `film_size` uint8 in 0..255, and its geometry: in pixels of the network
+        input, whatever the detail.
 
     Raises:
         InputError: The film is empty, of one value, too small, or of another type or shape.
@@ -86,6 +87,7 @@ def preprocess(
     if config.fit == "letterbox":
         scale_y = scale_x = min(scale_y, scale_x)
     size_x, size_y = max(1, round(width * scale_x)), max(1, round(height * scale_y))
+    fine_x, fine_y = config.detail * size_x, config.detail * size_y
     geometry = Geometry(
         scale_x=size_x / width,
         scale_y=size_y / height,
@@ -95,16 +97,22 @@ def preprocess(
         content_height=height,
         mirrored=mirrored,
     )
-    shrinks = size_x < width or size_y < height
+    shrinks = fine_x < width or fine_y < height
     resized = cv2.resize(
-        grey, (size_x, size_y), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        grey, (fine_x, fine_y), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
-    canvas = np.zeros((config.height, config.width), dtype=np.uint8)
-    canvas[
-        geometry.offset_y : geometry.offset_y + size_y,
-        geometry.offset_x : geometry.offset_x + size_x,
-    ] = resized
+    canvas = np.zeros(config.film_size, dtype=np.uint8)
+    top, left = config.detail * geometry.offset_y, config.detail * geometry.offset_x
+    canvas[top : top + fine_y, left : left + fine_x] = resized
     return canvas, geometry
+
+
+def at_network_size(film: NDArray[np.uint8], config: Config) -> NDArray[np.uint8]:
+    """The whole of a prepared film as the network sees it: `film_size` to (height, width)."""
+    if config.detail == 1:
+        return film
+    seen: Any = cv2.resize(film, (config.width, config.height), interpolation=cv2.INTER_AREA)
+    return seen
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[Any]:
@@ -150,7 +158,7 @@ def to_8_bit(grey: NDArray[Any]) -> NDArray[np.uint8]:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def to_tensor(grey: NDArray[np.uint8], config: Config) -> NDArray[np.float32]:
-    """Network-size films (..., H, W) uint8 to normalised input (..., C, H, W) float32."""
+def to_tensor(grey: NDArray[np.uint8 | np.float32], config: Config) -> NDArray[np.float32]:
+    """Network-size films (..., H, W), 255 for white, to normalised input (..., C, H, W) float32."""
     scaled = (grey.astype(np.float32) / 255.0 - config.mean) / config.std
     return np.repeat(scaled[..., None, :, :], config.channels, axis=-3)  # (..., H, W) => C first

@@ -1,6 +1,6 @@
 """What step 1 wrote, as samples for training and evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import adopt_landmark_set, load_landmark_set
 from medvial.cldetection.predictor import LANDMARKS
-from medvial.cldetection.preprocess import Geometry, to_tensor
+from medvial.cldetection.preprocess import Geometry, at_network_size, to_tensor
+from medvial.cldetection.upright import Matrix, move, see_upright
 from medvial.errors import InputError
 from medvial.models import config_from_dict
 from medvial.outputs import read_json
@@ -24,8 +25,20 @@ from medvial_training.splits import DUPLICATES, KEPT_REPEATS, load_splits, read_
 from medvial_training.tasks.cldetection.augment import Augmentation, augment
 from medvial_training.tasks.cldetection.fold import Fold
 
-INPUT_FIELDS = ("landmark_set", "height", "width", "fit")  # what makes films fit a model
+INPUT_FIELDS = ("landmark_set", "height", "width", "detail", "fit")  # what makes films fit a model
 PREPARED_FIELDS = (*INPUT_FIELDS, "mean", "std")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A film as a network sees it."""
+
+    grey: NDArray[np.uint8]
+    """(height, width)."""
+    points: NDArray[np.float64]
+    """(L, 2) as (x, y) in pixels of the network input; NaN where unknown."""
+    mm_per_px: NDArray[np.float64]
+    """(2,) of the network input, along x and y; NaN where unknown."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +57,14 @@ class Sample:
     """Films of one group (a patient, nearly the same picture) are not independent."""
 
     def read(self, config: Config) -> NDArray[np.uint8]:
-        """The network-size film as step 1 wrote it, facing right; (height, width) uint8."""
+        """The prepared film as step 1 wrote it, facing right; `config.film_size` uint8."""
         grey = cv2.imread(str(self.image), cv2.IMREAD_GRAYSCALE)
-        if grey is None or grey.shape != (config.height, config.width):
+        if grey is None or grey.shape != config.film_size:
             got = "no readable image" if grey is None else f"{grey.shape[::-1]} pixels"
+            height, width = config.film_size
             raise InputError(
-                f"Expected a film of {config.width} x {config.height} pixels at {self.image}, got "
-                f"{got}. Run step 1 again."
+                f"Expected a film of {width} x {height} pixels at {self.image}, got {got}. Run "
+                "step 1 again."
             )
         return grey.astype(np.uint8, copy=False)
 
@@ -61,28 +75,33 @@ class Sample:
         whatever tests a model starts from the film that was not turned.
 
         Returns:
-            The grey film, (height, width) uint8, and its geometry.
+            The grey film, `config.film_size` uint8, and its geometry.
         """
         grey, geometry = self.read(config), self.geometry
         if not geometry.mirrored:
             return grey, geometry
         # The film is turned within its place: preprocess pads both versions alike, also where the
         # padding is one pixel wider on the right.
-        left = geometry.offset_x
-        right = left + round(geometry.content_width * geometry.scale_x)
+        left = config.detail * geometry.offset_x
+        right = left + config.detail * round(geometry.content_width * geometry.scale_x)
         given = grey.copy()
         given[:, left:right] = grey[:, left:right][:, ::-1]
         return given, replace(geometry, mirrored=False)
 
     @property
     def network_points(self) -> NDArray[np.float64]:
-        """(L, 2) as (x, y) in pixels of the network input."""
+        """(L, 2) as (x, y) in pixels of the network input that shows the whole film."""
         return self.geometry.to_network(self.points)
 
-    @property
-    def mm_per_network_px(self) -> NDArray[np.float64]:
-        """(2,) millimetres per network pixel along x and y."""
-        return self.mm_per_px / np.array([self.geometry.scale_x, self.geometry.scale_y])
+    def see(self, config: Config, matrix: Matrix | None = None) -> Seen:
+        """The film as a network sees it: whole, or upright by a matrix of `upright_matrix`."""
+        film, points = self.read(config), self.network_points
+        scale = np.array([self.geometry.scale_x, self.geometry.scale_y])
+        if matrix is None:
+            return Seen(at_network_size(film, config), points, self.mm_per_px / scale)
+        larger = np.sqrt(np.linalg.det(matrix[:, :2]) * scale.prod())  # alike in all directions
+        mm_per_px = np.full(2, self.mm_per_px / larger)
+        return Seen(see_upright(film, matrix, config), move(matrix, points), mm_per_px)
 
 
 def load_config(data: Path) -> Config:
@@ -186,7 +205,7 @@ _READ: dict[Any, Callable[[Any], Any]] = {float: float, int: int, bool: _read_bo
 
 
 class Films(Dataset[dict[str, Any]]):
-    """Films as dictionaries of tensors.
+    """Films as dictionaries of tensors; upright where their matrices are given, by image_id.
 
     Keys: `image` (C, H, W) float32 normalised, `points` (L, 2) network pixels (NaN unknown),
     `mm_per_px` (2,) per network pixel along x and y.
@@ -198,8 +217,9 @@ class Films(Dataset[dict[str, Any]]):
         config: Config,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        matrices: Mapping[str, Matrix] | None = None,
     ) -> None:
-        self.samples, self.config = samples, config
+        self.samples, self.config, self.matrices = samples, config, matrices
         self.augmentation, self.seed = augmentation, seed
 
     def __len__(self) -> int:
@@ -209,14 +229,17 @@ class Films(Dataset[dict[str, Any]]):
         """`key` is an index, or (epoch, index) for a random version of the film."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.samples[index]
-        grey, points = sample.read(self.config), sample.network_points
+        matrix = None if self.matrices is None else self.matrices[sample.image_id]
+        seen = sample.see(self.config, matrix)
+        grey: NDArray[np.uint8 | np.float32] = seen.grey
+        points = seen.points
         if self.augmentation is not None:
             rng = np.random.default_rng((self.seed, epoch, index))
-            grey, points = augment(grey, points, self.augmentation, rng)
+            grey, points = augment(seen.grey, points, self.augmentation, rng)
         return {
             "image": torch.from_numpy(to_tensor(grey, self.config)),
             "points": torch.from_numpy(points.astype(np.float32)),
-            "mm_per_px": torch.from_numpy(sample.mm_per_network_px.astype(np.float32)),
+            "mm_per_px": torch.from_numpy(seen.mm_per_px.astype(np.float32)),
         }
 
 
@@ -235,6 +258,8 @@ class FilmData(LightningDataModule):
         check_prepared(data, config)
         self.config, self.fit_args, self.augmentation = config, fit, augmentation
         self.samples = load_samples(data, config, fold)
+        self.matrices: Mapping[str, Matrix] | None = None
+        """By image_id, where films are to be seen upright; films without one are left out."""
         for split in ("train", "valid"):
             if not self.samples[split]:
                 raise InputError(f"Expected films in {data / split}.csv, got none.")
@@ -246,9 +271,14 @@ class FilmData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random versions of the training films, in random order."""
-        films = Films(self.samples["train"], self.config, self.augmentation, self.fit_args.seed)
-        return training_loader(films, self.fit_args)
+        return training_loader(self._films("train", self.augmentation), self.fit_args)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The validation films as they are."""
-        return validation_loader(Films(self.samples["valid"], self.config), self.fit_args)
+        return validation_loader(self._films("valid"), self.fit_args)
+
+    def _films(self, split: str, augmentation: Augmentation | None = None) -> Films:
+        samples, matrices = self.samples[split], self.matrices
+        if matrices is not None:
+            samples = [sample for sample in samples if sample.image_id in matrices]
+        return Films(samples, self.config, augmentation, self.fit_args.seed, matrices)

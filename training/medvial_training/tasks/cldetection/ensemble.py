@@ -1,4 +1,4 @@
-r"""Several trainings as one model: the mean of their heatmaps.
+r"""Several trainings as one model: the mean of their heatmaps, network by network.
 
 Members differ in their seed, and, with `--fold.number` and `--fold.of` of step 2, in the films that
 they validate on:
@@ -21,7 +21,7 @@ from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
-from medvial.models import MANIFEST, SAFETENSORS, ModelFolder
+from medvial.models import MANIFEST, ModelFolder
 from medvial_training.cli import run_command
 from medvial_training.independence import ELSEWHERE
 from medvial_training.provenance import check_trained_on
@@ -67,7 +67,8 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     for folder in folders:
         check_trained_on(folder.manifest, data, folder.path)
     check_prepared(data, config)
-    weights = [folder.manifest.files[SAFETENSORS] for folder in folders]
+    files = [f"{name}.safetensors" for name in config.networks]
+    weights = [folder.manifest.files[file] for folder in folders for file in files]
     if len(set(weights)) < len(weights):
         raise InputError("Expected members with weights of their own, got one of them twice.")
     folds = _folds(folders)
@@ -83,7 +84,7 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
         notes |= next(iter(folds)).notes(samples["valid"])
     write_model(
         out,
-        _network(folders, config),
+        _networks(folders, config),
         config,
         samples,
         data,
@@ -106,13 +107,14 @@ def _check_out(out: Path, members: Sequence[Path]) -> None:
         )
 
 
-def _network(folders: Sequence[ModelFolder], config: Config) -> nn.Module:
-    """The members' networks as one; `config` is that of the whole."""
-    net = build_model(config)
-    parts = net.members if config.members > 1 else [net]
-    for part, folder in zip(parts, folders, strict=True):  # type: ignore[arg-type]
-        part.load_state_dict(load_file(folder.path / SAFETENSORS))
-    return net
+def _networks(folders: Sequence[ModelFolder], config: Config) -> dict[str, nn.Module]:
+    """The members' networks of each name as one; `config` is that of the whole."""
+    nets = {name: build_model(config) for name in config.networks}
+    for name, net in nets.items():
+        parts = net.members if config.members > 1 else [net]
+        for part, folder in zip(parts, folders, strict=True):  # type: ignore[arg-type]
+            part.load_state_dict(load_file(folder.path / f"{name}.safetensors"))
+    return nets
 
 
 def _folds(folders: Sequence[ModelFolder]) -> dict[Fold, list[ModelFolder]]:
@@ -150,8 +152,8 @@ def _unseen(
             check_films(folder.manifest, samples["valid"], folder.path)
         own = dataclasses.replace(config, members=len(group))
         with TemporaryDirectory() as scratch:
-            net = _network(group, own)
-            films += predict_unseen(Path(scratch) / "model", net, own, samples, data)
+            nets = _networks(group, own)
+            films += predict_unseen(Path(scratch) / "model", nets, own, samples, data)
         valid += samples["valid"]
         trained |= {sample.image_id: sample for sample in samples["train"]}
     return samples | {"train": list(trained.values()), "valid": valid}, films
@@ -172,7 +174,7 @@ def _common_config(folders: list[ModelFolder]) -> Config:
                 f"{', '.join(wrong)}."
             )
     if first["members"] != 1:
-        raise InputError(f"Expected single networks as members, got {first['members']} in one.")
+        raise InputError(f"Expected members that are no ensembles, got {first['members']} in one.")
     return Config(**first)
 
 

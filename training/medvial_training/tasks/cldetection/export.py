@@ -15,7 +15,7 @@ from medvial.cldetection.model import build_model
 from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.expected_output import write_expected_output
-from medvial.models import ONNX, SAFETENSORS, ModelFolder
+from medvial.models import ModelFolder
 from medvial.outputs import replace_folder, write_json
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import write_test_stack
@@ -30,7 +30,7 @@ def export(
     algorithm: Path = Path("algorithms/cldetection"),
     coordinates: Literal["pixel-stack", "world"] | None = None,
 ) -> None:
-    """Write algorithm/model with an ONNX file, and algorithm/test/expected_output.json.
+    """Write algorithm/model with ONNX files, and algorithm/test/expected_output.json.
 
     Args:
         run: Run folder of step 2, or a model folder itself.
@@ -63,16 +63,17 @@ def _write_missing_test_cases(test: Path) -> None:
 
 
 def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> None:
-    """Copy a model folder, add its ONNX file, and seal it; the old folder is replaced whole."""
+    """Copy a model folder, add its ONNX files, and seal it; the old folder is replaced whole."""
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder.path, part)
     adopt_landmark_set(part / LANDMARKS)
     net = build_model(config)
-    net.load_state_dict(load_file(part / SAFETENSORS))
     shape = (1, config.channels, config.height, config.width)
     example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    export_onnx(net, example, part / ONNX)
+    for name in config.networks:
+        net.load_state_dict(load_file(part / f"{name}.safetensors"))
+        export_onnx(net, example, part / f"{name}.onnx")
     manifest = folder.manifest
     ModelFolder.seal(
         part,

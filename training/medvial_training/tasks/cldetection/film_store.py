@@ -1,4 +1,4 @@
-"""Network-size films on disk, made once each: an interrupted run goes on where it stopped."""
+"""Prepared films on disk, made once each: an interrupted run goes on where it stopped."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ class FilmRecord:
     reason: str = ""
     """Why it could not be used."""
     pixels: int = 0
-    """Network pixels inside the film, without padding."""
+    """Prepared pixels inside the film, without padding."""
     total: float = 0.0
     """Sum of the grey values of these pixels, each 0 to 1."""
     total_squares: float = 0.0
@@ -58,28 +58,30 @@ class FilmStore:
         self.records = _read_progress(out / PROGRESS)
 
     def path(self, image_id: str) -> Path:
-        """The network-size film."""
+        """The prepared film."""
         return self.out / IMAGES / f"{image_id}.png"
 
     def read(self, image_id: str) -> NDArray[np.uint8]:
-        """A film that was made, (height, width) uint8.
+        """A film that was made, `film_size` uint8.
 
         Raises:
             InputError: Its file is damaged.
         """
         data = np.fromfile(self.path(image_id), dtype=np.uint8)
         grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-        if grey is None or grey.shape != (self.config.height, self.config.width):
+        height, width = self.config.film_size
+        if grey is None or grey.shape != (height, width):
             raise InputError(
-                f"Expected a film of {self.config.width} x {self.config.height} pixels in "
-                f"{self.path(image_id)}, it is damaged. Delete it and run step 1 again."
+                f"Expected a film of {width} x {height} pixels in {self.path(image_id)}, it is "
+                "damaged. Delete it and run step 1 again."
             )
         return grey.astype(np.uint8, copy=False)
 
     def key(self, film: RawFilm, mirrored: bool) -> str:
         """Equal keys, equal pixels."""
         config = self.config
-        parts = [FORMAT, film.version, mirrored, config.height, config.width, config.fit]
+        size = config.height, config.width, config.detail
+        parts = [FORMAT, film.version, mirrored, *size, config.fit]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def is_done(self, image_id: str, key: str) -> bool:
@@ -107,7 +109,7 @@ class FilmStore:
         probe = self.out / IMAGES / ".probe"
         write_bytes(probe, b"")
         probe.unlink()
-        size = self.config.height, self.config.width
+        size = self.config.film_size
         made = sum(_has_size(path, size) for path in (self.out / IMAGES).glob("*.png"))
         missing = max(0, count - made)
         needed = missing * size[0] * size[1]  # a PNG is hardly ever larger
@@ -173,7 +175,7 @@ class FilmStore:
             self.path(image_id).unlink(missing_ok=True)
             return FilmRecord(image_id, key, reason=str(error))
         write_bytes(self.path(image_id), cv2.imencode(".png", grey)[1].tobytes())
-        content = _content(grey, geometry) / 255.0
+        content = _content(grey, geometry, self.config.detail) / 255.0
         return FilmRecord(
             image_id,
             key,
@@ -200,11 +202,11 @@ def _has_size(path: Path, size: tuple[int, int]) -> bool:
         return False
 
 
-def _content(grey: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
-    """The part of a network-size film that is not padding."""
-    width = round(geometry.content_width * geometry.scale_x)
-    height = round(geometry.content_height * geometry.scale_y)
-    top, left = geometry.offset_y, geometry.offset_x
+def _content(grey: NDArray[np.uint8], geometry: Geometry, detail: int) -> NDArray[np.uint8]:
+    """The part of a prepared film that is not padding."""
+    width = detail * round(geometry.content_width * geometry.scale_x)
+    height = detail * round(geometry.content_height * geometry.scale_y)
+    top, left = detail * geometry.offset_y, detail * geometry.offset_x
     return grey[top : top + height, left : left + width]
 
 

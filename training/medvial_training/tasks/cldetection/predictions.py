@@ -22,7 +22,7 @@ from medvial_training.tasks.cldetection.marks import Marks
 class FilmPredictor(Protocol):
     """What evaluation needs of a predictor."""
 
-    def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
+    def from_prepared(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
         """Landmarks of a prepared film."""
         ...
 
@@ -34,9 +34,9 @@ class SubsetPredictor:
     predictor: FilmPredictor
     kept: list[int]
 
-    def from_network_input(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
+    def from_prepared(self, grey: NDArray[np.uint8], geometry: Geometry) -> Film:
         """The film of the whole model, cut down."""
-        return self.predictor.from_network_input(grey, geometry).reordered(self.kept)
+        return self.predictor.from_prepared(grey, geometry).reordered(self.kept)
 
 
 def with_landmarks_of(
@@ -67,7 +67,7 @@ def predict_samples(
     """
 
     def predict(sample: Sample) -> Film:
-        return predictor.from_network_input(*sample.as_given(config))
+        return predictor.from_prepared(*sample.as_given(config))
 
     return shares.map(predict, samples, description="Predicting", unit="film", progress=progress)
 

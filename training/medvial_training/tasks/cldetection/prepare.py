@@ -1,4 +1,4 @@
-"""Step 1 of cldetection: raw films to network-size ones, splits, and what is known of them."""
+"""Step 1 of cldetection: raw films to prepared ones, splits, and what is known of them."""
 
 import csv
 import dataclasses
@@ -59,7 +59,7 @@ def prepare(
     licence: str = "unknown",
     keep_repeats: bool = False,
 ) -> None:
-    """Bring films to the network's size, find repeated ones, and split them by patient.
+    """Bring films to the size that the model needs, find repeated ones, and split them by patient.
 
     Leaves images/, train.csv, valid.csv, test.csv, near_duplicates.csv, source.json, progress.jsonl
     and, last, config.json. A run that was interrupted goes on where it stopped; a film is made
@@ -71,7 +71,7 @@ def prepare(
         out: Folder to write.
         labels: The truth: .json of a stack, or .csv with file,scale,p1x,p1y,... and, if known,
             patient and split. Found beside the films if not given.
-        model: landmark_set, height, width and fit are used here; mean and std are measured.
+        model: landmark_set, height, width, detail and fit are used here; mean and std are measured.
         fractions: Shares of validation and test, where the data bring no split.
         seed: Of the split.
         workers: Threads that resize films; one per core, 4 at most, if not given.

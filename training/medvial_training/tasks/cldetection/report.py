@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from medvial.cldetection.config import Config
+from medvial.cldetection.preprocess import at_network_size
 from medvial.outputs import write_bytes
 from medvial_training.metrics import Bootstrap
 from medvial_training.report import figure_png, fixed, image_uri, write_report
@@ -144,4 +145,5 @@ def _overlay(
         mm_per_px=float(marks.mm_per_px[index]),
     )
     grey, geometry = sample.as_given(tested.config)
+    grey = at_network_size(grey, tested.config)
     return draw_overlay(grey, geometry, drawn, height=height, margin=margin)

@@ -3,23 +3,21 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
-from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
-from medvial.models import SAFETENSORS, ModelFolder
 from medvial.outputs import read_json
 from medvial_training.distributed import is_main
 from medvial_training.fit import FitArgs, fit_module
-from medvial_training.independence import BEGUN_FROM, ELSEWHERE, same_data
+from medvial_training.independence import ELSEWHERE
 from medvial_training.tasks.cldetection.augment import Augmentation
-from medvial_training.tasks.cldetection.dataset import FilmData, Sample
-from medvial_training.tasks.cldetection.fold import Fold, check_films, fold_of
+from medvial_training.tasks.cldetection.dataset import FilmData
+from medvial_training.tasks.cldetection.earlier import begin_from, open_first
+from medvial_training.tasks.cldetection.fold import Fold
 from medvial_training.tasks.cldetection.losses import Loss
 from medvial_training.tasks.cldetection.module import LandmarkModule
 from medvial_training.tasks.cldetection.write_model import write_model
@@ -36,6 +34,7 @@ def train(
     loss: Loss = Loss(),
     resume: bool = False,
     weights: Path | None = None,
+    first: Path | None = None,
     fold: Fold = Fold(),
 ) -> None:
     """Train the network, learn the shape prior and the calibration, write the model folder.
@@ -49,6 +48,8 @@ def train(
         loss: What the network is trained to.
         resume: Go on from the run's last checkpoint.
         weights: Model folder whose weights training starts from.
+        first: Model folder of a network that sees whole films: train a second one, which sees the
+            anatomy upright where the first found it, and make one model of both.
         fold: Validation films of this network's own, for the members of an ensemble.
     """
     if not model.half_pixel_centres:
@@ -60,13 +61,25 @@ def train(
             f"Expected model.members 1 for training, got {model.members}. Train every member by "
             "itself, then: python -m medvial_training.tasks.cldetection.ensemble --help"
         )
+    if model.upright and first is None:
+        raise InputError(
+            "Expected --first with model.upright true: the model whose network finds the anatomy."
+        )
+    model = dataclasses.replace(model, upright=first is not None)
     loss.check(model)
     films = FilmData(data, model, fit, augment, fold)
     seed_everything(fit.seed, workers=True, verbose=False)  # before the weights are drawn
     module = LandmarkModule(model, fit, loss)
-    begun: dict[str, Any] = {}
+    valid, name = films.samples["valid"], model.networks[-1]
+    nets, blur_px2, notes = {name: module.net}, loss.blur_px2(model), fold.notes(valid)
+    if first is not None:
+        earlier = open_first(first, model, data, fold, films.samples)
+        nets, films.matrices = {"model": earlier.net} | nets, earlier.matrices
+        blur_px2 *= earlier.blur
+        notes |= earlier.notes
     if weights is not None:
-        begun = _start_from(module, weights, data, fold, films.samples["valid"])
+        begun = begin_from(module.net, name, weights, data, fold, valid)
+        notes |= begun | {ELSEWHERE: begun[ELSEWHERE] or notes.get(ELSEWHERE, False)}
     source = data / "source.json"
     if source.is_file() and read_json(source).get("phantom"):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
@@ -94,6 +107,7 @@ def train(
             "loss": dataclasses.asdict(loss),
             "fold": dataclasses.asdict(fold),
             "weights": None if weights is None else str(weights),
+            "first": None if first is None else str(first),
         },
     )
     if not is_main():
@@ -102,40 +116,11 @@ def train(
     module.load_state_dict(state)
     folder = write_model(
         run / "model",
-        module.net,
+        nets,
         model,
         films.samples,
         data,
-        blur_px2=loss.blur_px2(model),
-        notes=fold.notes(films.samples["valid"]) | begun,
+        blur_px2=blur_px2,
+        notes=notes,
     )
     log.info("Model folder: %s", folder)
-
-
-def _start_from(
-    module: LandmarkModule, weights: Path, data: Path, fold: Fold, valid: list[Sample]
-) -> dict[str, Any]:
-    """Load weights; returns what the manifest is to say of it."""
-    folder = ModelFolder.open(weights, task=TASK)
-    known = bool(same_data(folder.manifest, data)) and not folder.manifest.training.get(ELSEWHERE)
-    if known:
-        if fold_of(folder.manifest) != fold:
-            raise InputError(
-                f"Expected weights that saw none of the films that validate, got {weights}: it was "
-                "trained on these data with another --fold. Start from one of the same fold."
-            )
-        check_films(folder.manifest, valid, weights)
-    else:
-        log.warning(
-            "Whether %s was trained on films of %s that validate or test here is not known: if so, "
-            "their scores are too good, and so is what they are used for.",
-            weights,
-            data,
-        )
-    try:
-        module.net.load_state_dict(load_file(folder.path / SAFETENSORS))
-    except RuntimeError as error:
-        raise InputError(
-            f"Expected weights of this network in {weights}: {' '.join(str(error).split())[:300]}"
-        ) from None
-    return {BEGUN_FROM: folder.manifest.files[SAFETENSORS], ELSEWHERE: not known}

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from medvial.cldetection.config import Config
 from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import LANDMARKS, TASK, Predictor
-from medvial.models import SAFETENSORS, ModelFolder
+from medvial.models import ModelFolder
 from medvial.outputs import replace_folder, write_json
 from medvial_training.provenance import provenance
 from medvial_training.tasks.cldetection.dataset import Sample
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def write_model(
     folder: Path,
-    net: torch.nn.Module,
+    nets: Mapping[str, torch.nn.Module],
     config: Config,
     samples: dict[str, list[Sample]],
     data: Path,
@@ -41,20 +42,20 @@ def write_model(
 
     Args:
         folder: The model folder; one that is there is replaced.
-        net: The trained network.
-        config: Its configuration.
+        nets: The trained networks by their names, see `Config.networks`.
+        config: The model's configuration.
         samples: The films of train (for the shape prior) and valid (for calibration and
             intervals), and those of test, which are only counted.
         data: Folder that step 1 wrote.
         blur_px2: As in `Intervals`.
         unseen: What networks that were not trained on the films of valid say about them; the
-            network itself if not given.
+            networks themselves if not given.
         notes: What else the manifest is to say of the training.
     """
     part = folder.with_name(folder.name + ".part")
-    films = predict_unseen(part, net, config, samples, data) if unseen is None else unseen
+    films = predict_unseen(part, nets, config, samples, data) if unseen is None else unseen
     if unseen is not None:
-        _draft(part, net, data)
+        _draft(part, nets, data)
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     learned = Learned(
         fit_shape_prior(samples["train"]),
@@ -76,27 +77,29 @@ def write_model(
 
 def predict_unseen(
     draft: Path,
-    net: torch.nn.Module,
+    nets: Mapping[str, torch.nn.Module],
     config: Config,
     samples: dict[str, list[Sample]],
     data: Path,
 ) -> list[Film]:
-    """What a network says about its validation films, as they were given.
+    """What networks say about their validation films, as they were given.
 
     Without a probability or intervals, which are to be learned from it. `draft` is left behind: a
     model folder that has the shape prior of the training films, and no more.
     """
-    _draft(draft, net, data)
+    _draft(draft, nets, data)
     _seal(draft, config, Learned(fit_shape_prior(samples["train"])), {}, {})
     films = predict_samples(samples["valid"], config, Predictor(draft), progress=False)
     assert films is not None  # this process does all of them
     return films
 
 
-def _draft(part: Path, net: torch.nn.Module, data: Path) -> None:
+def _draft(part: Path, nets: Mapping[str, torch.nn.Module], data: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part / SAFETENSORS)
+    for name, net in nets.items():
+        state = {key: value.contiguous() for key, value in net.state_dict().items()}
+        save_file(state, part / f"{name}.safetensors")
     shutil.copyfile(data / LANDMARKS, part / LANDMARKS)
 
 
