@@ -115,6 +115,19 @@ def test_a_run_from_before_folds_resumes_unless_it_had_teachers(tmp_path):
         compare_settings(path, now)
 
 
+def test_a_run_from_before_second_networks_resumes(tmp_path):
+    path, still = tmp_path / "settings.json", {"weights": None, "augment": {"shear": 0.1}}
+    write_json(path, still | {"model": {"height": 704}})
+    now = still | {
+        "augment": {"shear": 0.1, "elastic": 0.0, "clip": True},
+        "model": {"height": 704, "detail": 1, "upright": False, "upright_margin": 0.45},
+        "first": None,
+    }
+    compare_settings(path, now)
+    with pytest.raises(InputError, match=r"augment\.elastic 0\.0 there, 0\.01 here"):
+        compare_settings(path, now | {"augment": {"shear": 0.1, "elastic": 0.01, "clip": True}})
+
+
 @pytest.mark.parametrize("table", ["train.csv", "valid.csv"])
 def test_a_run_does_not_go_on_with_other_splits(tmp_path, table):
     data, run = tmp_path / "data", tmp_path / "run"

@@ -1,6 +1,5 @@
 """The named recipes of cldetection: they are found, they load, and they train."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -11,13 +10,10 @@ from types import SimpleNamespace as Namespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from films import everything, run, write_images
 
-from medvial.cldetection.config import Config
-from medvial.cldetection.decode import distributions
-from medvial.cldetection.model import build_model
-from medvial.cldetection.postprocess import Learned
+from medvial.cldetection.decode import decode
+from medvial.cldetection.postprocess import Learned, find
 from medvial.cldetection.predictor import Predictor
 from medvial.errors import InputError
 from medvial.models import sha256
@@ -121,10 +117,12 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
     digests = [predictor.manifest.files["model.safetensors"] for predictor in (one, two)]
     assert both.manifest.training["members_sha256"] == digests
     film = np.random.default_rng(0).standard_normal((1, 1, 128, 64)).astype(np.float32)
-    each = [distributions(p._networks["model"](film)[0], p.config) for p in (one, two)]
-    mean = distributions(both._networks["model"](film)[0], both.config)
-    np.testing.assert_allclose(mean, np.mean(each, axis=0), atol=1e-6)
+    each = [p._networks["model"](film)[0] for p in (one, two)]
+    np.testing.assert_allclose(both._networks["model"](film)[0], np.concatenate(each), atol=1e-5)
     assert np.abs(each[0] - each[1]).max() > 1e-5  # members that differ
+    said = [decode(maps, one.config) for maps in each]
+    together = find(np.concatenate(each), both.config, None).peaks
+    np.testing.assert_allclose(together.points, (said[0].points + said[1].points) / 2)
 
     options = ["--data", data, "--model", out, "--out", tmp_path / "test"]
     assert step("evaluate", *options) == 0
@@ -308,15 +306,6 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert step("evaluate", "--data", data, *test) == 1
     assert "Expected the films that the model was validated on" in capsys.readouterr().err
     assert combine(folders[0], folders[0]) == 1
-
-
-def test_the_mean_of_sigmoid_heatmaps():
-    config = dataclasses.replace(Config(), landmark_set="isbi-19", height=64, width=64)
-    config = dataclasses.replace(config, widths=(4, 4, 4), heatmap="sigmoid", members=3)
-    net, film = build_model(config).eval(), torch.randn(2, 1, 64, 64)
-    with torch.no_grad():
-        mean = torch.stack([member(film).sigmoid() for member in net.members]).mean(dim=0)
-        torch.testing.assert_close(net(film).sigmoid(), mean)
 
 
 def test_repeats_are_kept_only_where_asked_for(tmp_path):

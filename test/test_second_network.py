@@ -14,7 +14,7 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.postprocess import Learned, find
 from medvial.cldetection.predictor import Predictor
 from medvial.cldetection.preprocess import at_network_size, preprocess
-from medvial.cldetection.upright import both, see_upright, upright_matrix
+from medvial.cldetection.upright import both, magnification, see_upright, upright_matrix
 from medvial.cldetection.views import predict_heatmaps
 from medvial.outputs import read_json, write_json
 from medvial_training.cli import run_step
@@ -202,6 +202,11 @@ def test_films_without_plausible_anatomy_are_left_out(data, firsts, caplog):
     fields = {f.name: getattr(blank, f.name) for f in dataclasses.fields(blank)}
     samples["train"] = [*samples["train"], Noise(**fields)]
     with caplog.at_level("WARNING"):
-        first = open_first(firsts[0], config, data, Fold(1, 4), samples)
+        first = open_first(firsts[0], config, data, Fold(1, 4), samples, 25.0)
     assert "blank" not in first.matrices
     assert "left out for the second network" in caplog.text
+    # the mean of both targets' variances, the second's in pixels of the first
+    prior = Predictor(firsts[0]).learned.shape_prior
+    own = Predictor(firsts[0]).learned.intervals.blur_px2
+    expected = (own + 25.0 / magnification(prior, config) ** 2) / 2
+    assert first.blur_px2 == pytest.approx(expected, rel=0.02)  # the prior had one film less

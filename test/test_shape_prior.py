@@ -83,6 +83,20 @@ def test_the_guard_takes_the_second_peak_where_anatomy_allows_it():
     np.testing.assert_array_equal(np.flatnonzero(guarded.corrected), [6])
 
 
+def test_the_guard_of_an_ensemble_goes_by_the_mean_heatmap():
+    """Two of three members err: the third's peak, and the anatomy, decide where the point is."""
+    config = Config(widths=(4, 4, 4), height=96, width=64, members=3)
+    right = gaussian_logits(MEAN)
+    wrong = right.copy()
+    wrong[6] = gaussian_logits([[58.0, 5.0]])[0]
+    said = find(np.concatenate([wrong, right, wrong]), config, None)
+    assert np.linalg.norm(said.peaks.points[6] - (MEAN[6] + 2 * np.array([58, 5])) / 3) < 1
+    guarded = find(np.concatenate([wrong, right, wrong]), config, prior(6.0))
+    assert np.linalg.norm(guarded.peaks.points[6] - MEAN[6]) < 1
+    np.testing.assert_allclose(guarded.peaks.points[:6], said.peaks.points[:6])
+    np.testing.assert_array_equal(np.flatnonzero(guarded.corrected), [6])
+
+
 def test_it_survives_json_and_refuses_other_sizes():
     again = ShapePrior.from_dict(prior().as_dict())
     np.testing.assert_allclose(again.mean, MEAN)

@@ -1,4 +1,4 @@
-"""Step 1: raw data to network-size samples and splits.
+"""Step 1: raw data to prepared samples and splits.
 
 Reads the raw data of a task (--source); writes data/<task>/ with the samples, config.json and the
 manifests train.csv, valid.csv, test.csv, split by patient.

@@ -55,7 +55,7 @@ def find_near_duplicates(
     Takes about 50 KB and 10 ms a film.
 
     Args:
-        films: Network-size grey films, (H, W) uint8, all of one size; read once, one by one.
+        films: Prepared grey films, (H, W) uint8, all of one size; read once, one by one.
         threshold: Largest distance of a pair.
         workers: Threads; None takes one per core.
 

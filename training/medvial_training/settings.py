@@ -18,6 +18,8 @@ YOUNGER = {  # options beside those of `fit`, and what was before
     "fold.of": 0,
     "weights": None,
     "first": None,
+    "augment.elastic": 0.0,
+    "augment.clip": True,
     "model.detail": 1,
     "model.upright": False,
     "model.upright_margin": 0.45,

@@ -65,7 +65,7 @@ class Config:
     """Share of compact_unet's coarsest channels that training leaves out at random."""
 
     members: int = 1
-    """Networks of this form whose heatmaps are averaged: an ensemble in one model. Step 2 trains
+    """Networks of this form whose points are averaged: an ensemble in one model. Step 2 trains
     one; `medvial_training.tasks.cldetection.ensemble` makes one model of several runs."""
 
     heatmap: Literal["softmax", "sigmoid"] = "softmax"

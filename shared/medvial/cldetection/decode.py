@@ -1,6 +1,7 @@
 """Landmark heatmaps to sub-pixel positions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Peaks:
-    """What L heatmaps say, each by itself."""
+    """What the heatmaps of L landmarks say, each by itself."""
 
     points: NDArray[np.float64]
     """(L, 2) as (x, y), in pixels of the network input."""
@@ -38,11 +39,29 @@ def decode(heatmaps: NDArray[np.float32], config: Config) -> Peaks:
     return _peaks(distributions(heatmaps, config), config)
 
 
+def mean_of(said: Sequence[Peaks]) -> Peaks:
+    """What several networks say together, each with the same weight.
+
+    Points are the mean of theirs, second moments those of the mixture of what each says: where the
+    networks disagree, they are wide.
+    """
+    points = np.mean([peaks.points for peaks in said], axis=0)
+    apart = np.stack([peaks.points - points for peaks in said])  # (networks, L, 2)
+    squared = np.mean([peaks.spread_px**2 for peaks in said], axis=0)
+    covariance = np.mean([peaks.covariance_px2 for peaks in said], axis=0)
+    return Peaks(
+        points=points,
+        mass=np.mean([peaks.mass for peaks in said], axis=0),
+        spread_px=np.sqrt(squared + (apart**2).sum(axis=2).mean(axis=0)),
+        covariance_px2=covariance + np.einsum("nli,nlj->lij", apart, apart) / len(said),
+    )
+
+
 def decode_within(
-    heatmap: NDArray[np.float32], prior: NDArray[np.float64], config: Config
+    heatmaps: NDArray[np.float32], prior: NDArray[np.float64], config: Config
 ) -> Peaks:
-    """Decode one heatmap (h, w) after multiplication with a prior (h, w); one landmark."""
-    weighted = distributions(heatmap[None], config) * prior
+    """Decode the mean of the networks' heatmaps (n, h, w) of one landmark times a prior (h, w)."""
+    weighted = distributions(heatmaps, config).mean(axis=0, keepdims=True) * prior
     return _peaks(weighted / max(weighted.sum(), 1e-30), config)
 
 

@@ -1,7 +1,6 @@
 """The networks that turn a film into landmark heatmaps."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,8 @@ def build_model(config: Config) -> nn.Module:
     """The untrained network of `config.architecture`, or an `Ensemble` of `config.members`.
 
     Its forward takes (N, channels, height, width) float32, normalised, and returns one map of
-    logits per landmark, (N, L, height / heatmap_stride, width / heatmap_stride).
+    logits per landmark, (N, L, height / heatmap_stride, width / heatmap_stride); of an ensemble,
+    those of one member after the other, (N, members L, ...).
     """
     landmarks = len(load_landmark_set(config.landmark_set))
     builders: dict[str, Callable[[], nn.Module]] = {
@@ -28,40 +28,23 @@ def build_model(config: Config) -> nn.Module:
     build = builders[config.architecture]
     if config.members == 1:
         return build()
-    return Ensemble([build() for _ in range(config.members)], config.heatmap)
+    return Ensemble([build() for _ in range(config.members)])
 
 
 class Ensemble(nn.Module):
-    """Several networks as one, whose heatmaps are averaged.
+    """Several networks side by side; `find` takes the mean of what their heatmaps say.
 
-    After Lakshminarayanan, Pritzel and Blundell, arXiv 1612.01474, with a heatmap in the place of
-    the classes. The mean is that of the probabilities: where the members disagree, the heatmap is
-    wide, which calibration and intervals learn from.
+    After Lakshminarayanan, Pritzel and Blundell, arXiv 1612.01474. The mean is that of the points,
+    which came out nearer than the peak of the mean heatmap.
     """
 
-    def __init__(
-        self, members: Sequence[nn.Module], heatmap: Literal["softmax", "sigmoid"]
-    ) -> None:
+    def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.heatmap = heatmap
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to logits (N, L, h, w) of the mean heatmap, float32."""
-        first, *others = self.members
-        total = self._heatmap(first(x))
-        for member in others:  # a stack of all would take longer, and memory
-            total = total + self._heatmap(member(x))
-        mean = total / len(self.members)
-        if self.heatmap == "sigmoid":
-            return torch.logit(mean, eps=1e-6)
-        return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
-
-    def _heatmap(self, logits: Tensor) -> Tensor:
-        logits = logits.float()
-        if self.heatmap == "sigmoid":
-            return logits.sigmoid()
-        return logits.flatten(-2).softmax(dim=-1).view_as(logits)
+        """(N, C, H, W) to the logits of one member after the other, (N, members L, h, w)."""
+        return torch.cat([member(x) for member in self.members], dim=1)
 
 
 class UNet(nn.Module):

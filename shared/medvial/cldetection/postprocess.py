@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medvial.cldetection.calibration import Calibration, calibration_features
 from medvial.cldetection.config import Config
-from medvial.cldetection.decode import Peaks, decode, decode_within, heatmap_grid
+from medvial.cldetection.decode import Peaks, decode, decode_within, heatmap_grid, mean_of
 from medvial.cldetection.intervals import Intervals, Uncertainty
 from medvial.cldetection.preprocess import Geometry
 from medvial.cldetection.shape_prior import ShapeCheck, ShapePrior
@@ -85,7 +85,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Found:
-    """What a network says of a film, guarded by the shape prior; in pixels of its input."""
+    """What a network or an ensemble says of a film, guarded; in pixels of its input."""
 
     peaks: Peaks
     """Of the heatmaps; points and second moments as the guard leaves them."""
@@ -98,18 +98,26 @@ class Found:
 
 
 def find(heatmaps: NDArray[np.float32], config: Config, prior: ShapePrior | None) -> Found:
-    """Decode the heatmaps of one film, (L, h, w), and guard the points with the shape prior."""
-    peaks = decode(heatmaps, config)
-    corrected = np.zeros(len(heatmaps), dtype=bool)
+    """Decode the heatmaps of one film and guard the points with the shape prior.
+
+    Args:
+        heatmaps: Output of the network, (L, h, w); of an ensemble (members L, h, w).
+        config: The model's configuration.
+        prior: The model's shape prior.
+    """
+    maps = heatmaps.reshape(config.members, -1, *heatmaps.shape[1:])
+    peaks = mean_of([decode(each, config) for each in maps])
+    count = len(peaks.points)
+    corrected = np.zeros(count, dtype=bool)
     if prior is None:
-        return Found(peaks, np.ones(len(heatmaps)), corrected, plausible=True)
+        return Found(peaks, np.ones(count), corrected, plausible=True)
     check = prior.check(peaks.points)
     if not check.plausible:
         return Found(peaks, check.distance, corrected, plausible=False)
     points, spread = peaks.points.copy(), peaks.covariance_px2.copy()
     for index in np.flatnonzero(check.outlier):
         allowed = _prior_map(check, int(index), heatmaps.shape[1:], config, prior)
-        found = decode_within(heatmaps[index], allowed, config)
+        found = decode_within(maps[:, index], allowed, config)
         points[index], spread[index] = found.points[0], found.covariance_px2[0]
     guarded = replace(peaks, points=points, covariance_px2=spread)
     return Found(guarded, check.distance, check.outlier, plausible=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.cldetection.config import Config
-from medvial.cldetection.decode import Peaks
+from medvial.cldetection.decode import Peaks, mean_of
 from medvial.cldetection.postprocess import Found
 from medvial.cldetection.shape_prior import ShapePrior, align
 
@@ -73,25 +73,20 @@ def move(matrix: Matrix, points: Array) -> NDArray[np.float64]:
 def both(whole: Found, upright: Found, matrix: Matrix) -> Found:
     """What the two networks say together, in pixels of the first one's input.
 
-    The mean of their points. Its second moments are those of the mixture of both: where they
-    disagree, it is wide. Where the second finds no plausible shape, the first's points stay, and
-    are not plausible either.
+    The mean of their points, see `mean_of`. Where the second finds no plausible shape, the first's
+    points stay, and are not plausible either.
     """
     if not upright.plausible:
         return replace(whole, plausible=False)
-    back = np.linalg.inv(matrix[:, :2])
-    one, other = whole.peaks, upright.peaks
-    there = (other.points - matrix[:, 2]) @ back.T
-    apart = (one.points - there) / 2  # of either from the mean
-    covariance = (one.covariance_px2 + back @ other.covariance_px2 @ back.T) / 2
-    squared = (one.spread_px**2 + np.linalg.det(back) * other.spread_px**2) / 2
+    back, there = np.linalg.inv(matrix[:, :2]), upright.peaks
+    moved = Peaks(
+        points=(there.points - matrix[:, 2]) @ back.T,
+        mass=there.mass,
+        spread_px=there.spread_px * math.sqrt(float(np.linalg.det(back))),
+        covariance_px2=back @ there.covariance_px2 @ back.T,
+    )
     return Found(
-        peaks=Peaks(
-            points=one.points - apart,
-            mass=(one.mass + other.mass) / 2,
-            spread_px=np.sqrt(squared + (apart**2).sum(axis=1)),
-            covariance_px2=covariance + apart[:, :, None] * apart[:, None, :],
-        ),
+        peaks=mean_of([whole.peaks, moved]),
         distance=np.maximum(whole.distance, upright.distance),
         corrected=whole.corrected | upright.corrected,
         plausible=whole.plausible,

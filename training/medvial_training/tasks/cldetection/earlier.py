@@ -11,6 +11,7 @@ from torch import nn
 
 from medvial.cldetection.config import Config
 from medvial.cldetection.model import build_model
+from medvial.cldetection.postprocess import Learned
 from medvial.cldetection.predictor import TASK, Predictor
 from medvial.cldetection.shape_prior import ShapePrior
 from medvial.cldetection.upright import Matrix, magnification, upright_matrix
@@ -65,13 +66,18 @@ class First:
     no plausible anatomy."""
     notes: dict[str, Any]
     """What the manifest is to say of it."""
-    blur: float
-    """Of the two networks' training targets, in pixels of the first's input: their mean variance,
-    relative to the first's."""
+    blur_px2: float
+    """Variance of both networks' training targets, their mean; pixels of the first's input,
+    squared."""
 
 
 def open_first(
-    first: Path, config: Config, data: Path, fold: Fold, samples: dict[str, list[Sample]]
+    first: Path,
+    config: Config,
+    data: Path,
+    fold: Fold,
+    samples: dict[str, list[Sample]],
+    blur_px2: float,
 ) -> First:
     """Let the first network find the landmarks of the films to train on and to validate with.
 
@@ -81,6 +87,7 @@ def open_first(
         data: Folder that step 1 wrote.
         fold: Which films validate.
         samples: Films by split.
+        blur_px2: Variance of the second network's training target, in pixels of its input, squared.
 
     Raises:
         InputError: It is not like the second network, has seen films that validate, finds nothing
@@ -105,7 +112,10 @@ def open_first(
     net = build_model(folder.config(Config))
     _load(net, folder, SAFETENSORS)
     notes = {FIRST: folder.manifest.files[SAFETENSORS], ELSEWHERE: not known}
-    return First(net, matrices, notes, (1 + magnification(prior, config) ** -2) / 2)
+    intervals = Learned.from_dict(folder.read_json("postprocess.json")).intervals
+    own = blur_px2 if intervals is None else intervals.blur_px2
+    blur_px2 = (own + blur_px2 / magnification(prior, config) ** 2) / 2
+    return First(net, matrices, notes, blur_px2)
 
 
 def _matrices(
@@ -135,7 +145,7 @@ def _check_alike(folder: ModelFolder, config: Config) -> None:
     if wrong:
         raise InputError(
             f"Expected a first network of the form of the second, got {folder.path} with "
-            f"{', '.join(wrong)}."
+            f"{', '.join(wrong)}. Train both on the same data, with the same options of the model."
         )
 
 

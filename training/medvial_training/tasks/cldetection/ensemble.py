@@ -1,4 +1,4 @@
-r"""Several trainings as one model: the mean of their heatmaps, network by network.
+r"""Several trainings as one model: the mean of the points that they find.
 
 Members differ in their seed, and, with `--fold.number` and `--fold.of` of step 2, in the films that
 they validate on:
@@ -67,10 +67,11 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     for folder in folders:
         check_trained_on(folder.manifest, data, folder.path)
     check_prepared(data, config)
+    last = f"{config.networks[-1]}.safetensors"  # first networks may be the same
+    if len({folder.manifest.files[last] for folder in folders}) < len(folders):
+        raise InputError("Expected members with weights of their own, got one of them twice.")
     files = [f"{name}.safetensors" for name in config.networks]
     weights = [folder.manifest.files[file] for folder in folders for file in files]
-    if len(set(weights)) < len(weights):
-        raise InputError("Expected members with weights of their own, got one of them twice.")
     folds = _folds(folders)
     samples, unseen = _unseen(folds, config, data)
     learned = [Learned.from_dict(folder.read_json("postprocess.json")) for folder in folders]

@@ -212,6 +212,7 @@ def _circumstances(
             "width": config.width,
             "fit": config.fit,
             "views": config.views,
+            "networks": config.members * len(config.networks),
             "trained_on": trained_on(manifest, same, split, "films"),
             "trained_on_phantoms": model_phantom,
         },

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
 MIN_SCORES = 100  # fewer leave the 90 % quantile itself uncertain by more than 6 points
 PSEUDO_FILMS = 10.0  # what a landmark's own films weigh against all landmarks
+CONFIDENCE = 0.9  # that regions hold the share that they are to hold
+RESAMPLES = 400
 FLOOR_SIGMAS = 0.25  # of the target's width: what no heatmap can be trusted to resolve
 
 
@@ -64,7 +66,9 @@ def conformal_factors(scores: FloatArray, level: float = LEVEL) -> FloatArray:
 
     Every column has its own mean score, shrunk towards that of all columns by `PSEUDO_FILMS`
     films; what is left, each film's score by the mean without it, is pooled over the columns, and
-    its conformal quantile, the ceil((n + 1) level)-th smallest, sets the size of all.
+    its conformal quantile, the ceil((n + 1) level)-th smallest, sets the size of all. Few films
+    know it badly, and what errs in a film errs together: the upper `CONFIDENCE` limit of the
+    quantile counts, by bootstrap over films.
 
     Args:
         scores: (N, L) how far off, where 1 is the edge of the uncalibrated region; NaN unknown.
@@ -79,9 +83,17 @@ def conformal_factors(scores: FloatArray, level: float = LEVEL) -> FloatArray:
     pooled = values.sum() / known.sum()
     scale = (total + PSEUDO_FILMS * pooled) / (count + PSEUDO_FILMS)
     without = (total - values + PSEUDO_FILMS * pooled) / (np.maximum(count - 1, 0) + PSEUDO_FILMS)
-    ratios = np.sort((values / np.maximum(without, 1e-12))[known])
-    rank = min(len(ratios), math.ceil((len(ratios) + 1) * level))
-    return scale * float(ratios[rank - 1])
+    ratios = np.where(known, values / np.maximum(without, 1e-12), np.nan)
+    rng = np.random.default_rng(0)
+    drawn = (ratios[rng.integers(0, len(ratios), len(ratios))] for _ in range(RESAMPLES))
+    return scale * float(np.quantile([_quantile(each, level) for each in drawn], CONFIDENCE))
+
+
+def _quantile(ratios: FloatArray, level: float) -> float:
+    known = np.sort(ratios[np.isfinite(ratios)])
+    if not known.size:
+        return 0.0  # a resample without a known score says nothing
+    return float(known[min(len(known), math.ceil((len(known) + 1) * level)) - 1])
 
 
 def _scores(sample: Sample, film: Film, intervals: Intervals) -> FloatArray:

@@ -47,7 +47,7 @@ def draw_overlay(
     height: int = 1200,
     margin: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw the marks of a film on its network-size picture.
+    """Draw the marks of a film on a picture of it at the network's size.
 
     Args:
         grey: Network-size film, (h, w) uint8.

@@ -23,7 +23,7 @@ class RawFilm:
     """A film, not read yet, and what experts marked on it."""
 
     image_id: str
-    """Unique; the name of its network-size image."""
+    """Unique; the name of its prepared image."""
     path: Path
     slice_index: int
     """In the stack, from 0."""

@@ -73,9 +73,9 @@ def train(
     valid, name = films.samples["valid"], model.networks[-1]
     nets, blur_px2, notes = {name: module.net}, loss.blur_px2(model), fold.notes(valid)
     if first is not None:
-        earlier = open_first(first, model, data, fold, films.samples)
+        earlier = open_first(first, model, data, fold, films.samples, blur_px2)
         nets, films.matrices = {"model": earlier.net} | nets, earlier.matrices
-        blur_px2 *= earlier.blur
+        blur_px2 = earlier.blur_px2
         notes |= earlier.notes
     if weights is not None:
         begun = begin_from(module.net, name, weights, data, fold, valid)

@@ -56,6 +56,14 @@ def write_model(
     films = predict_unseen(part, nets, config, samples, data) if unseen is None else unseen
     if unseen is not None:
         _draft(part, nets, data)
+    doubtful = sum(not film.plausible for film in films)
+    if doubtful:
+        log.warning(
+            "No plausible shape is found in %d of %d validation films: train longer, or look at "
+            "these films.",
+            doubtful,
+            len(films),
+        )
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     learned = Learned(
         fit_shape_prior(samples["train"]),
