@@ -74,13 +74,16 @@ def moment_radius(config: Config) -> int:
     return max(config.decode_radius_px, math.ceil(4 * config.sigma_px))
 
 
-def distributions(heatmaps: NDArray[np.float32], config: Config) -> NDArray[np.float64]:
+def distributions(heatmaps: NDArray[np.float32], config: Config) -> NDArray[np.float32]:
     """Network output (L, h, w) as spatial probabilities that sum to 1 per landmark."""
-    if config.heatmap == "sigmoid":
-        values = 1.0 / (1.0 + np.exp(-heatmaps.astype(np.float64)))
-    else:
-        values = np.exp(heatmaps - heatmaps.max(axis=(1, 2), keepdims=True), dtype=np.float64)
-    return values / values.sum(axis=(1, 2), keepdims=True)
+    values = np.empty(heatmaps.shape, dtype=np.float32)
+    for value, heatmap in zip(values, heatmaps, strict=True):  # in place: new memory takes longer
+        if config.heatmap == "sigmoid":
+            value[:] = 1.0 / (1.0 + np.exp(-heatmap.astype(np.float64)))
+        else:
+            np.exp(np.subtract(heatmap, heatmap.max(), out=value), out=value)
+        value /= value.sum(dtype=np.float64)
+    return values
 
 
 def heatmap_grid(height: int, width: int, stride: int) -> tuple[Array, Array]:
@@ -88,7 +91,7 @@ def heatmap_grid(height: int, width: int, stride: int) -> tuple[Array, Array]:
     return (np.arange(width) + 0.5) * stride - 0.5, (np.arange(height) + 0.5) * stride - 0.5
 
 
-def _peaks(probability: NDArray[np.float64], config: Config) -> Peaks:
+def _peaks(probability: Array, config: Config) -> Peaks:
     count, height, width = probability.shape
     columns, rows = heatmap_grid(height, width, config.heatmap_stride)
     radius = config.decode_radius_px
@@ -108,7 +111,7 @@ def _peaks(probability: NDArray[np.float64], config: Config) -> Peaks:
 
 
 def _covariances(
-    probability: NDArray[np.float64], points: NDArray[np.float64], config: Config
+    probability: Array, points: NDArray[np.float64], config: Config
 ) -> NDArray[np.float64]:
     """(L, 2, 2) second moments about the points within `moment_radius` of them."""
     _, height, width = probability.shape

@@ -4,6 +4,8 @@ Every view is a small turn, change of size and shift about the film's centre. Mi
 left out on purpose: the network only ever saw films that face right.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +54,7 @@ def predict_heatmaps(
     """
     if config.views == 1:
         return network(to_tensor(grey, config)[None])[0]
-    total: NDArray[np.float64] | float = 0.0
+    total: NDArray[Any] | float = 0.0
     for matrix in view_matrices(config):  # one at a time: memory does not grow with the views
         heatmaps = network(to_tensor(warp_film(grey, matrix), config)[None])[0]
         total = total + warp_back(distributions(heatmaps, config), matrix, config.heatmap_stride)
@@ -70,7 +72,7 @@ def warp_film(grey: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
     return view
 
 
-def warp_back(maps: NDArray[np.float64], matrix: Matrix, stride: int) -> NDArray[np.float64]:
+def warp_back(maps: NDArray[np.float32], matrix: Matrix, stride: int) -> NDArray[np.float32]:
     """Maps of a view (L, h, w) in the pixels of the film's maps; 0 where the view saw nothing."""
     linear, shift = matrix[:, :2], matrix[:, 2]
     # pixel centres: network = (map + 0.5) * stride - 0.5
