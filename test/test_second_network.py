@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
@@ -17,10 +18,10 @@ from medvial.cldetection.preprocess import at_network_size, preprocess
 from medvial.cldetection.upright import both, magnification, see_upright, upright_matrix
 from medvial.cldetection.views import predict_heatmaps
 from medvial.outputs import read_json, write_json
-from medvial_training.cli import run_step
+from medvial_training.cli import CONFIGS, run_step
 from medvial_training.phantoms.cldetection import make_phantom, write_phantoms
 from medvial_training.tasks.cldetection import ensemble
-from medvial_training.tasks.cldetection.dataset import load_config, load_samples
+from medvial_training.tasks.cldetection.dataset import load_samples
 from medvial_training.tasks.cldetection.earlier import open_first
 from medvial_training.tasks.cldetection.fold import Fold
 
@@ -55,7 +56,8 @@ def firsts(data):
     for fold in (1, 2):
         run = ["--run", data.parent / f"first{fold}", "--fold.number", fold, "--fold.of", "4"]
         options = [*run, "--fit.max_epochs", "30", "--fit.learning_rate", "1e-2", *SHORT]
-        assert step("train", "--data", data, *options, "--fit.seed", fold) == 0
+        options = ["--config", "isbi2015-cpu", "--data", data, *options, "--fit.seed", fold]
+        assert step("train", *options) == 0
     return [data.parent / f"first{fold}" / "model" for fold in (1, 2)]
 
 
@@ -65,8 +67,17 @@ def seconds(data, firsts):
     for fold, first in enumerate(firsts, start=1):
         run = ["--run", data.parent / f"second{fold}", "--fold.number", fold, "--fold.of", "4"]
         options = [*run, "--fit.max_epochs", "6", *SHORT, "--first", first, "--weights", first]
-        assert step("train", "--data", data, *options, "--fit.seed", fold + 10) == 0
+        options = ["--config", "isbi2015-cpu-upright", "--data", data, *options]
+        assert step("train", *options, "--fit.seed", fold + 10) == 0
     return [data.parent / f"second{fold}" / "model" for fold in (1, 2)]
+
+
+@pytest.mark.parametrize("recipe", ["isbi2015", "isbi2015-cpu"])
+def test_a_recipes_second_network_has_the_form_of_its_first(recipe):
+    """What `--first` asks for; size and landmark set come from the data."""
+    files = [CONFIGS / "cldetection" / f"{name}.yaml" for name in (recipe, f"{recipe}-upright")]
+    one, other = (yaml.safe_load(file.read_text())["model"] for file in files)
+    assert Config(**one) == Config(**other)
 
 
 @pytest.mark.slow
@@ -157,12 +168,13 @@ def test_onnx_and_torch_agree_on_both_networks(seconds, tmp_path, monkeypatch):
 def test_what_does_not_fit_is_refused(data, firsts, seconds, tmp_path, capsys):
     fold = ["--fold.number", "1", "--fold.of", "4"]
     run = ["--data", data, "--run", tmp_path / "run", "--fit.max_epochs", "1", *SHORT]
+    run = ["--config", "isbi2015-cpu-upright", *run]
     for options, reason in (
         ([*fold, "--model.upright", "true"], "Expected --first with model.upright true"),
         ([*fold, "--first", firsts[1]], r"got .*first2.*: it was trained .* another --fold"),
         (["--first", firsts[0]], "with another --fold. Take one of the same fold"),
         ([*fold, "--first", seconds[0]], "two networks already"),
-        ([*fold, "--first", firsts[0], "--model.sigma_px", "4"], r"sigma_px 2\.5, not 4\.0"),
+        ([*fold, "--first", firsts[0], "--model.sigma_px", "4"], r"sigma_px 1\.5, not 4\.0"),
         ([*fold, "--first", tmp_path], "a model folder with manifest.json"),
     ):
         assert step("train", *run, *options) == 1
@@ -188,9 +200,7 @@ def test_a_model_without_its_shape_prior_is_refused(seconds, tmp_path):
 @pytest.mark.slow
 def test_films_without_plausible_anatomy_are_left_out(data, firsts, caplog):
     """A first network that finds nothing on some films: the second learns from the others."""
-    config = dataclasses.replace(
-        load_config(data), widths=(6, 8, 12, 16), dropout=0.0, upright=True
-    )
+    config = dataclasses.replace(Predictor(firsts[0]).config, upright=True)
     samples = load_samples(data, config, Fold(1, 4))
     blank = dataclasses.replace(samples["train"][0], image_id="blank")
 
