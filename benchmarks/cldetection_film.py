@@ -7,7 +7,7 @@ The networks of the recipes in training/configs/cldetection with random weights,
 in the slim container, on a film of 1935 x 2400: resizing, all views, decoding, intervals. CPU
 seconds are those of all threads; on an idle machine two cores need a little more than half of them.
 
-With --image also the container itself, on two CPUs: one film and, from a stack of four, each
+With --image also the container itself, on one core: one film and, from a stack of four, each
 further one, in CPU seconds of its program and seconds of the clock.
 """
 

@@ -64,8 +64,8 @@ class Film:
     features: NDArray[np.float64]
     """(L, 4) what `probability` is computed from."""
     spread_px2: NDArray[np.float64] | None = None
-    """(L, 2, 2) second moments of the heatmaps, what `uncertainty` is computed from; pixels of the
-    network input, squared, x in the direction of the film as it was given."""
+    """(L, 2, 2) second moments of what the networks say, what `uncertainty` is computed from;
+    pixels of the network input, squared, x in the direction of the film as it was given."""
     uncertainty: Uncertainty | None = None
     """Where the landmarks lie with 90 %; None where the model has no intervals."""
 
@@ -85,7 +85,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Found:
-    """What a network or an ensemble says of a film, guarded; in pixels of its input."""
+    """What a network or several say of a film, guarded; in pixels of the first one's input."""
 
     peaks: Peaks
     """Of the heatmaps; points and second moments as the guard leaves them."""

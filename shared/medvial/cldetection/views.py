@@ -45,12 +45,12 @@ def predict_heatmaps(
     """The network's heatmaps of a film, averaged over its views.
 
     Args:
-        network: (1, C, height, width) to (1, L, h, w).
+        network: (1, C, height, width) to (1, members L, h, w).
         grey: The film at the network's size, (height, width) uint8.
         config: Gives the views.
 
     Returns:
-        (L, h, w) of the same meaning as the network's output. With one view it is that output.
+        (members L, h, w) of the same meaning as the network's output; with one view, that output.
     """
     if config.views == 1:
         return network(to_tensor(grey, config)[None])[0]

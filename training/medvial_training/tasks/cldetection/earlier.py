@@ -150,7 +150,7 @@ def _check_alike(folder: ModelFolder, config: Config) -> None:
 
 
 def _unseen(folder: ModelFolder, data: Path, fold: Fold, valid: list[Sample]) -> bool:
-    """Whether it is known that a model was not trained on the films that validate, nor on tested.
+    """Whether a model is known to have been trained on no film that validates or tests here.
 
     Raises:
         InputError: It is known that it was trained on films that validate.

@@ -37,7 +37,7 @@ def train(
     first: Path | None = None,
     fold: Fold = Fold(),
 ) -> None:
-    """Train the network, learn the shape prior and the calibration, write the model folder.
+    """Train a network, learn shape prior, calibration and intervals, write the model folder.
 
     Args:
         data: Folder that step 1 wrote.
