@@ -1,6 +1,8 @@
 """Small films, stacks and tables in the forms that step 1 of cldetection reads."""
 
 import json
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +16,15 @@ from medvial_training.tasks.cldetection.prepare import prepare
 HEIGHT, WIDTH = 120, 150
 CONFIG = Config(landmark_set="isbi-19", height=64, width=128)
 COUNT = 19
+ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
+
+
+def empty_algorithm(folder):
+    """The algorithm of cldetection without a model: what step 4 fills."""
+    folder.mkdir()
+    for name in ("process.py", "sockets.json"):
+        shutil.copy(ALGORITHM / name, folder / name)
+    return folder
 
 
 def make_film(seed, height=HEIGHT, width=WIDTH):

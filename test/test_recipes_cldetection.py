@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from films import everything, run, write_images
+from films import ALGORITHM, empty_algorithm, everything, run, write_images
 
 from medvial.cldetection.decode import decode
 from medvial.cldetection.postprocess import Learned, find
@@ -25,7 +24,6 @@ from medvial_training.tasks.cldetection import ensemble, seeds
 from medvial_training.tasks.cldetection.dataset import load_samples
 from medvial_training.tasks.cldetection.fold import Fold, fold_of
 
-ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
 TINY = ["--model.height", "128", "--model.width", "64"]
 SHORT = [
     *("--fit.max_epochs", "1", "--fit.mlflow", "false", "--fit.accelerator", "cpu"),
@@ -126,10 +124,7 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
 
     options = ["--data", data, "--model", out, "--out", tmp_path / "test"]
     assert step("evaluate", *options) == 0
-    algorithm = tmp_path / "algorithm"
-    algorithm.mkdir()
-    for name in ("process.py", "sockets.json"):
-        shutil.copy(ALGORITHM / name, algorithm / name)
+    algorithm = empty_algorithm(tmp_path / "algorithm")
     assert step("export", "--run", out, "--algorithm", algorithm) == 0
     assert (algorithm / "test" / "expected_output.json").is_file()
 

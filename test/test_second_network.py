@@ -3,12 +3,12 @@
 import dataclasses
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from films import empty_algorithm
 from safetensors.torch import load_file
 
 from medvial.cldetection.config import Config
@@ -25,7 +25,6 @@ from medvial_training.tasks.cldetection.dataset import load_samples
 from medvial_training.tasks.cldetection.earlier import open_first
 from medvial_training.tasks.cldetection.fold import Fold
 
-ALGORITHM = Path(__file__).parents[1] / "algorithms" / "cldetection"
 SHORT = [
     *("--fit.mlflow", "false", "--fit.accelerator", "cpu", "--fit.workers", "0"),
     *("--model.widths", "[6,8,12,16]", "--model.dropout", "0", "--fit.ema_decay", "0.9"),
@@ -123,7 +122,7 @@ def test_the_model_gives_the_mean_of_both(seconds):
 
 
 @pytest.mark.slow
-def test_two_of_them_become_an_ensemble_that_the_container_runs(data, firsts, seconds, tmp_path):
+def test_two_of_them_become_an_ensemble_that_the_algorithm_runs(data, firsts, seconds, tmp_path):
     out = tmp_path / "both" / "model"
     members = f"[{seconds[0]},{seconds[1]}]"
     assert ensemble.main(["--data", str(data), "--members", members, "--out", str(out)]) == 0
@@ -140,10 +139,7 @@ def test_two_of_them_become_an_ensemble_that_the_container_runs(data, firsts, se
     assert model.learned.intervals.films == sum(map(len, folds))
 
     assert step("evaluate", "--data", data, "--model", out, "--out", tmp_path / "test") == 0
-    algorithm = tmp_path / "algorithm"
-    algorithm.mkdir()
-    for name in ("process.py", "sockets.json"):
-        shutil.copy(ALGORITHM / name, algorithm / name)
+    algorithm = empty_algorithm(tmp_path / "algorithm")
     assert step("export", "--run", out, "--algorithm", algorithm) == 0
     assert (algorithm / "model" / "upright.onnx").is_file()
     assert (algorithm / "test" / "expected_output.json").is_file()

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from films import empty_algorithm
 
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.outputs import read_json, write_json
@@ -177,11 +177,7 @@ def test_step3_leaves_a_report_that_says_phantom(run, data):
 
 @pytest.fixture(scope="module")
 def algorithm(run):
-    source = ROOT / "algorithms" / "cldetection"
-    folder = run.parent / "algorithm"
-    folder.mkdir()
-    for name in ("process.py", "sockets.json"):
-        shutil.copy(source / name, folder)
+    folder = empty_algorithm(run.parent / "algorithm")
     done(step(4, f"--run={run}", f"--algorithm={folder}"))
     return folder
 
