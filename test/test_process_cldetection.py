@@ -238,6 +238,23 @@ def test_with_a_calibration_millimetres_are_right(case, heads, how):
     assert got["Co-Gn"] == pytest.approx(expected["Co-Gn"], abs=4)
 
 
+def test_a_picture_s_default_resolution_is_no_calibration(case, heads):
+    film, _, mm_per_px = heads[0]
+    large = cv2.resize(film, None, fx=3, fy=3)
+    at_72_per_inch = 25.4 / 72
+    write(case.images / "s.mha", large[None], spacing=(at_72_per_inch, at_72_per_inch, 1.0))
+    points, (image,) = case.results()
+    assert image["mm_per_px"] is None
+    assert "mm" not in units(image)
+    length = np.linalg.norm(of_image(points, 1)[0] - of_image(points, 1)[1]) * at_72_per_inch
+    note = image["calibration_note"]
+    assert f"0.3528 mm per pixel would make sella-nasion {length:.0f} mm long" in note
+    write_json(case.input / "millimetres-per-pixel.json", mm_per_px / 3)
+    _, (image,) = case.results()
+    assert "calibration_note" not in image
+    assert "mm" in units(image)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 PLAUSIBLE_MM_PER_PX = (0.02, 0.5)  # dental films: detectors have 0.05-0.2 mm pixels
 
+PLAUSIBLE_SN_MM = (35.0, 110.0)
+"""What a header's millimetres may make of sella-nasion: far beyond the 48 to 69 mm of the 300 films
+of ISBI 2015 at their 0.1 mm a pixel. The 72 or 96 pixels per inch that software writes by default
+make it twice as long as any on such films."""
+
 
 @dataclass(frozen=True)
 class ImageResult:
@@ -37,6 +42,8 @@ class ImageResult:
     film: Film | None
     reason: str | None = None
     """Why there is no film."""
+    calibration_note: str | None = None
+    """Why the header's millimetres are not believed, where it has some that could be a film's."""
 
 
 def predict_files(
@@ -51,7 +58,7 @@ def predict_files(
         predictor: The model.
         paths: Image files, in order.
         mm_per_px: Millimetres per pixel of every image, or one value for all; None takes the
-            files' headers where they are plausible for an X-ray.
+            files' headers where they are plausible for an X-ray and for the skull on it.
 
     Raises:
         InputError: The number of calibrations is not that of the images.
@@ -67,8 +74,11 @@ def predict_files(
         except InputError as error:
             reason = str(error)
             log.info("Image %d gives no landmarks: %s", number, reason)
-        scale = _calibration(info, mm_per_px, number)
-        yield ImageResult(number, index, info, scale, film, reason)
+        scale = _given(mm_per_px, number)
+        note = None
+        if scale is None:
+            scale, note = _from_header(info, film, predictor.landmark_set)
+        yield ImageResult(number, index, info, scale, film, reason, note)
     if mm_per_px is not None and len(mm_per_px) not in (1, number):
         raise InputError(
             f"Expected one calibration in mm per pixel for all or for each of {number} images, "
@@ -190,6 +200,7 @@ def _film_entry(result: ImageResult, film: Film, landmark_set: LandmarkSet) -> d
         "facing": facing,
         "corrected_landmarks": symbols[film.corrected].tolist(),
         "mm_per_px": result.mm_per_px,
+        **({"calibration_note": result.calibration_note} if result.calibration_note else {}),
         "measurements": [m.as_dict() for m in measured],
         **_regions(film, landmark_set),
     }
@@ -223,11 +234,29 @@ def _coordinates(result: ImageResult, point: Any, config: Config) -> list[float]
     return [round(float(v), 3) for v in world]
 
 
-def _calibration(stack: StackInfo | None, given: list[float] | None, number: int) -> float | None:
-    if given is not None:
-        return given[0] if len(given) == 1 else given[min(number, len(given)) - 1]
-    if stack is None:
+def _given(mm_per_px: list[float] | None, number: int) -> float | None:
+    if mm_per_px is None:
         return None
+    return mm_per_px[0] if len(mm_per_px) == 1 else mm_per_px[min(number, len(mm_per_px)) - 1]
+
+
+def _from_header(
+    stack: StackInfo | None, film: Film | None, landmark_set: LandmarkSet
+) -> tuple[float | None, str | None]:
+    """Millimetres per pixel, None where the header has none for a film; why it is not believed."""
+    if stack is None:
+        return None, None
     x, y = stack.spacing_mm[:2]
     low, high = PLAUSIBLE_MM_PER_PX
-    return x if low <= x <= high and abs(x - y) <= 1e-3 * x else None
+    if not low <= x <= high or abs(x - y) > 1e-3 * x:
+        return None, None
+    if film is not None and film.plausible and {"S", "N"} <= set(landmark_set.symbols):
+        ends = film.points[[landmark_set.index(symbol) for symbol in "SN"]]
+        distance = float(np.linalg.norm(ends[1] - ends[0])) * x
+        low, high = PLAUSIBLE_SN_MM
+        if not low <= distance <= high:
+            return None, (
+                f"the header's {x:.4g} mm per pixel would make sella-nasion {distance:.0f} mm "
+                f"long, expected {low:.0f} to {high:.0f}: give millimetres per pixel as an input"
+            )
+    return x, None
