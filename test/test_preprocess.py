@@ -49,6 +49,14 @@ def test_a_dot_is_where_the_geometry_says(fit, mirrored):
     np.testing.assert_allclose(centre_of_mass(grey), expected, atol=0.05)
 
 
+@pytest.mark.parametrize(("height", "width"), [(140, 640), (640, 140)])
+def test_a_stretched_film_may_grow_along_one_axis_and_shrink_along_the_other(height, width):
+    config = Config(height=192, width=160, fit="stretch", **SMALL)
+    grey, geometry = preprocess(dot_film(101.0, 67.0, height=height, width=width), config)
+    expected = geometry.to_network(np.array([101.0, 67.0]))
+    np.testing.assert_allclose(centre_of_mass(grey), expected, atol=0.02)
+
+
 def test_letterbox_keeps_the_aspect_ratio_and_centres_the_film():
     grey, geometry = preprocess(film(192, 64), CONFIG)  # half size: 96 x 32 in 96 x 64
     assert (geometry.scale_x, geometry.scale_y) == (0.5, 0.5)
