@@ -56,6 +56,12 @@ def test_a_run_whose_folder_was_moved_knows_its_best(whole, tmp_path):
     assert again == best
 
 
+def test_the_model_may_be_made_of_the_last_weights(whole, tmp_path):
+    last = fit(tmp_path, checkpoint="last")
+    assert last == tmp_path / "checkpoints" / "last.ckpt"
+    assert_same(tmp_path, whole)  # the training is no other one
+
+
 def test_numbered_checkpoints_are_pruned(whole):
     names = sorted(p.name for p in (whole / "checkpoints").iterdir())
     assert names == ["best.ckpt", "epoch-0002.ckpt", "epoch-0003.ckpt", "last.ckpt"]

@@ -50,7 +50,7 @@ from medvial_training.settings import (
     keep_settings,
     keep_splits,
 )
-from medvial_training.tracking import make_loggers, note_best
+from medvial_training.tracking import make_loggers, note_checkpoint
 
 __all__ = [
     "EpochSampler",
@@ -95,7 +95,7 @@ def fit_module(
         notes: What else MLflow is to note: no options, so that --config reads settings.json.
 
     Returns:
-        Path of the best checkpoint.
+        Path of the checkpoint that the model is to be made of, `args.checkpoint`.
 
     Raises:
         InputError: There is nothing to resume, other options or splits to resume with, something
@@ -144,7 +144,7 @@ def fit_module(
             words = ["go on with --resume true"] if last.is_file() else []
             raise KeyboardInterrupt(*words) from None
         raise
-    return _finish(trainer, best, run, monitor)
+    return _finish(trainer, best, last, args, monitor)
 
 
 def _check_run(run: Path, last: Path, resume: bool) -> bool:
@@ -178,14 +178,21 @@ def _open_run(
         keep_settings(run / SETTINGS, parameters)
 
 
-def _finish(trainer: Trainer, best: ModelCheckpoint, run: Path, monitor: str) -> Path:
+def _finish(
+    trainer: Trainer, best: ModelCheckpoint, last: Path, args: FitArgs, monitor: str
+) -> Path:
     trainer.strategy.barrier("best checkpoint")
     path = Path(best.best_model_path)
     if not path.is_file():
-        raise InputError(f"Training ended before its first validation; no model is in {run}.")
+        raise InputError(
+            f"Training ended before its first validation; no model is in {last.parent.parent}."
+        )
     score = best.best_model_score
     log.info("Best %s: %.4f", monitor, float("nan") if score is None else float(score))
-    note_best(trainer.loggers, path)
+    if args.checkpoint == "last":
+        log.info("The model is made of the last weights.")
+        path = last
+    note_checkpoint(trainer.loggers, path)
     return path
 
 

@@ -61,6 +61,10 @@ class FitArgs:
     """Decay per step of the moving average of the weights, which is what is validated and kept;
     0 keeps the last weights instead."""
 
+    checkpoint: Literal["best", "last"] = "best"
+    """What the model is made of: the weights with the best validation score, or those after the
+    last epoch, which no validation sample has chosen; for a schedule that falls to zero."""
+
     gradient_clip: float = 5.0
     """Largest norm of the gradient; 0 does not clip."""
 

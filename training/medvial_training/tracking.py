@@ -132,8 +132,8 @@ def _note_origin(tracker: Tracker, parameters: dict[str, Any]) -> None:
     tracker.experiment.log_text(tracker.run_id, "\n".join(installed) + "\n", "environment.txt")
 
 
-def note_best(loggers: list[Logger], best: Path) -> None:
-    """Keep the best checkpoint with the tracked run."""
+def note_checkpoint(loggers: list[Logger], path: Path) -> None:
+    """Keep the checkpoint that the model is made of with the tracked run."""
     for tracker in loggers:
         if isinstance(tracker, Tracker):
-            tracker.attempt(partial(tracker.note_file, best))
+            tracker.attempt(partial(tracker.note_file, path))
