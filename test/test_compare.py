@@ -51,7 +51,15 @@ def test_whole_numbers_have_no_tolerance():
     assert bad({"image": 1}, {"image": 2}, Tolerances(5)) == [
         "image expected 1, got 2: off by 1, tolerance 0"
     ]
-    assert not bad({"x": 1}, {"x": 1.2})
+    assert not bad({"x": 1}, {"x": 1.2}, Tolerances(0.5))
+
+
+def test_without_a_tolerance_a_thousandth_is_allowed():
+    assert not bad({"score": 0.4, "volume": 80.0}, {"score": 0.4009, "volume": 80.07})
+    assert bad({"score": 0.4}, {"score": 0.402}) == [
+        "score expected 0.4, got 0.402: off by 0.002, tolerance 0.001"
+    ]
+    assert bad({"volume": 80.0}, {"volume": 80.09})
 
 
 def test_a_tolerance_belongs_to_a_key():
@@ -101,9 +109,9 @@ def run(tmp_path, capsys):
 
 
 def test_the_same_output_gives_0_and_the_largest_difference(run):
-    code, text = run({"a.json": points()}, {"a.json": json.dumps(points(x=10.25))})
+    code, text = run({"a.json": points()}, {"a.json": json.dumps(points(x=10.005))})
     assert code == 0
-    assert 'same       a.json: largest difference 0.25 at points[0 "1"].point[0]' in text
+    assert 'same       a.json: largest difference 0.005 at points[0 "1"].point[0]' in text
 
 
 def test_a_missing_and_a_surplus_file_are_differences(run):

@@ -378,6 +378,7 @@ def test_an_image_is_described_by_its_geometry_and_voxels(tmp_path):
         "direction": [0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0],
         "pixel_type": "uint8",
         "labels": {"0": 64, "1": 6, "2": 35},
+        "centroids": {"1": [1.0, 0.5, 1.0], "2": [3.0, 2.0, 2.0]},
     }
 
 
@@ -386,6 +387,11 @@ def test_an_image_of_many_values_is_described_by_their_range(tmp_path):
     described = describe_image(write(tmp_path / "a.mha", images))["image"]
     assert (described["minimum"], described["maximum"], described["mean"]) == (0, 52, 26)
     assert "labels" not in described
+    indices = np.moveaxis(np.indices(images.shape), 0, -1).reshape(-1, 3)[:, ::-1]
+    expected = np.average(indices, axis=0, weights=images.ravel() - images.min())
+    np.testing.assert_allclose(described["centroid"], expected, atol=1e-3)
+    same = describe_image(write(tmp_path / "c.mha", np.full_like(images, 0.5)))["image"]
+    assert same["centroid"] is None
     grey = describe_image(
         write(tmp_path / "b.mha", np.arange(105, dtype=np.uint8).reshape(3, 5, 7))
     )
@@ -401,15 +407,31 @@ def test_image_outputs_compare_within_a_tolerance_of_voxels(tmp_path):
     write(tmp_path / "images" / "a.mha", images)
 
     def worst(tolerance):
-        tolerances = {"images/a.mha": Tolerances(by_key={"labels": tolerance})}
+        tolerances = {"images/a.mha": Tolerances(1, by_key={"labels": tolerance})}
         (found,) = compare_folder(expected, tmp_path, tolerances).values()
         return found
 
-    assert all(d.amount == 1 and d.tolerated for d in worst(1))
-    assert not any(d.tolerated for d in worst(0.9))
-    assert [d.where for d in worst(1)] == ["image.labels.0", "image.labels.1"]
+    counts = ["image.labels.0", "image.labels.1"]
+    assert [d.where for d in worst(1) if d.amount == 1] == counts
+    assert all(d.tolerated for d in worst(1))
+    assert [d.where for d in worst(0.9) if not d.tolerated] == counts
     write(tmp_path / "images" / "a.mha", stack(high=2), ImageGeometry((7, 5, 3)))
     assert "image.direction[0]" in [d.where for d in worst(1)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_an_image_that_shows_the_same_elsewhere_is_another_one(tmp_path, dtype):
+    images = np.zeros((3, 5, 7), dtype)
+    images[0, 1:3, 4:6] = 1
+    (tmp_path / "images").mkdir()
+    write(tmp_path / "images" / "a.mha", images)
+    expected = {"images/a.mha": describe_image(tmp_path / "images" / "a.mha")}
+    for turned in (images[:, ::-1], images[:, :, ::-1], images[::-1]):
+        write(tmp_path / "images" / "a.mha", np.ascontiguousarray(turned))
+        (found,) = compare_folder(expected, tmp_path, {}).values()
+        assert {d.where.split(".")[1].split("[")[0] for d in found} <= {"centroid", "centroids"}
+        assert not any(d.tolerated for d in found)
+        assert found
 
 
 def test_other_files_compare_by_their_sum(tmp_path):

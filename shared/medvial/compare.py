@@ -4,8 +4,8 @@
 
 `expected_output.json` is one JSON object: the content of every output file by its path in the
 output folder, and under `model_sha256` the sha256 of the manifest of the model that made them.
-The content of an image is its geometry and its voxels by value; of any other file that is not
-JSON, its sha256.
+The content of an image is its geometry and how many voxels of which value lie where; of any
+other file that is not JSON, its sha256.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from medvial.stacks import STACK_SUFFIXES
 
 MODEL_KEY = "model_sha256"
 VOXEL_COUNTS = "labels"  # measured, not counted off: the only whole numbers that have a tolerance
+BY_VALUE = (VOXEL_COUNTS, "centroids")  # objects whose keys are values: their own key counts
+DEFAULT = 1e-3  # what another CPU may change; more is for tolerances.json to say
 SHOWN = 10  # differences printed per file
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -50,16 +52,20 @@ class Difference:
 class Tolerances:
     """How far apart two numbers may be, in the unit of the output."""
 
-    default: float = 0.5
+    default: float = DEFAULT
+    """Of numbers that no key names; times their size, where that is above 1."""
     by_key: Mapping[str, float | Mapping[str, float]] = field(default_factory=dict)
     """By the key nearest to the number; a mapping chooses by the `unit` beside that key. A text
     whose key is here may differ in its numbers by as much."""
 
-    def of(self, key: str, siblings: Mapping[str, Any]) -> float:
-        """The tolerance of the numbers under `key`, whose object is `siblings`."""
-        tolerance = self.by_key.get(key, self.default)
+    def of(self, key: str, siblings: Mapping[str, Any], expected: Any = 0.0) -> float:
+        """How far from `expected` a number under `key` may be, whose object is `siblings`."""
+        tolerance = self.by_key.get(key)
         if isinstance(tolerance, Mapping):
-            tolerance = tolerance.get(str(siblings.get("unit")), self.default)
+            tolerance = tolerance.get(str(siblings.get("unit")))
+        if tolerance is None:
+            size = abs(expected) if _is_number(expected) else 0.0
+            tolerance = self.default * max(1.0, size)
         return float(tolerance)
 
 
@@ -121,7 +127,7 @@ def read_output(path: Path) -> Any:
 
 
 def read_tolerances(
-    path: Path | None, names: Mapping[str, Any], default: float
+    path: Path | None, names: Mapping[str, Any], default: float = DEFAULT
 ) -> dict[str, Tolerances]:
     """The tolerances of each output from `tolerances.json`: {output: {key: number}}.
 
@@ -191,7 +197,7 @@ def _walk(
                 what = "is missing" if name in expected else "was not expected"
                 yield Difference(inside, what, math.inf)
                 continue
-            inner = key if key == VOXEL_COUNTS else name
+            inner = key if key in BY_VALUE else name
             yield from _walk(
                 expected[name], actual[name], tolerances, where=inside, key=inner, siblings=expected
             )
@@ -205,7 +211,7 @@ def _walk(
     else:
         # Two whole numbers are a count or an index, of which "nearly" means nothing.
         whole = isinstance(expected, int) and isinstance(actual, int) and key != VOXEL_COUNTS
-        tolerance = 0.0 if whole else tolerances.of(key, siblings)
+        tolerance = 0.0 if whole else tolerances.of(key, siblings, expected)
         if isinstance(expected, str) and isinstance(actual, str) and key in tolerances.by_key:
             yield from _text(expected, actual, tolerance, where)
         else:
@@ -277,7 +283,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("expected", type=Path, help="expected_output.json")
     parser.add_argument("actual", type=Path, help="the output folder of a run")
     parser.add_argument(
-        "--tolerance", type=float, default=0.5, help="of numbers that no tolerance names"
+        "--tolerance",
+        type=float,
+        default=DEFAULT,
+        help="of numbers that no tolerance names, times their size where that is above 1",
     )
     parser.add_argument("--tolerances", type=Path, help="JSON file: {output: {key: tolerance}}")
     parser.add_argument("--model", type=Path, help="the model folder that the run used")

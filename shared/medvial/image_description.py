@@ -1,6 +1,6 @@
 """What is in an image file, as a few numbers: to check outputs, and to compare them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from io import FileIO
@@ -26,16 +26,18 @@ def describe_image(path: Path) -> dict[str, Any]:
 
     Returns:
         `{"image": {...}}` with `size` (x, y, z), `spacing_mm`, `origin_mm`, `direction` (its rows,
-        one after the other), `pixel_type`; and `labels`, the count of voxels by value, of an
-        integer image with at most 64 values, else `minimum`, `maximum` and `mean`. An image of
-        several values a pixel has `channels`, their number.
+        one after the other), `pixel_type`; and what it shows. Of an integer image with at most 64
+        values: `labels`, the count of voxels by value, and `centroids`, the mean index (x, y, z)
+        of the voxels of each value but 0. Of others: `minimum`, `maximum`, `mean`, and
+        `centroid`, the mean index weighted by the value above the minimum, None where all are the
+        same. An image of several values a pixel has `channels`, their number; each value counts.
 
     Raises:
         InputError: The image cannot be read to its end.
     """
     geometry, pixel_type, channels, slices = _open(path)
     with closing(slices):
-        content = _describe_pixels(slices)
+        content = _describe_pixels(slices, geometry)
     return {
         "image": {
             "size": list(geometry.size_xyz[: geometry.dimensions]),
@@ -64,29 +66,89 @@ def read_geometry(path: Path) -> ImageGeometry:
     return geometry
 
 
-def _describe_pixels(slices: Iterator[NDArray[Any]]) -> dict[str, Any]:
-    labels: Counter[int] | None = Counter()
-    lowest, highest, total, count = np.inf, -np.inf, 0.0, 0
-    for image in slices:
-        lowest, highest = min(lowest, float(image.min())), max(highest, float(image.max()))
-        total, count = total + float(image.sum(dtype=np.float64)), count + image.size
-        if labels is not None:
-            labels = _count(image, labels) if image.dtype.kind in "iu" else None
-    if labels is not None:
-        return {"labels": {str(value): labels[value] for value in sorted(labels)}}
-    return {"minimum": lowest, "maximum": highest, "mean": total / count}
+def _describe_pixels(slices: Iterator[NDArray[Any]], geometry: ImageGeometry) -> dict[str, Any]:
+    width, height, _ = geometry.size_xyz
+    labels: _Labels | None = _Labels(width, height, geometry.dimensions)
+    values = _Values(width, height, geometry.dimensions)
+    for index, image in enumerate(slices):
+        pixels = image.reshape(height, width, -1)
+        values.add(pixels, index)
+        if labels is not None and not labels.add(pixels, index):
+            labels = None
+    return values.describe() if labels is None else labels.describe()
 
 
-def _count(image: NDArray[Any], labels: "Counter[int]") -> "Counter[int] | None":
-    """The counts with those of one more slice; None when there are too many values."""
-    if image.dtype == np.uint8:
-        counts = np.bincount(image.ravel(), minlength=256)
-        values = np.flatnonzero(counts)
-        counts = counts[values]
-    else:
-        values, counts = np.unique(image, return_counts=True)
-    labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    return labels if len(labels) <= MAX_LABELS else None
+class _Labels:
+    """Voxels by value, and the sums of their indices (x, y, z)."""
+
+    def __init__(self, width: int, height: int, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self.counts: Counter[int] = Counter()
+        self.sums: defaultdict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
+        self.xy = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+
+    def add(self, pixels: NDArray[Any], index: int) -> bool:
+        """One more slice (H, W, C); whether it still is an image of few values."""
+        if pixels.dtype.kind not in "iu":
+            return False
+        if pixels.dtype == np.uint8:
+            found = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256))
+        else:
+            found = np.unique(pixels)
+        if len(found) > MAX_LABELS:
+            return False
+        for value in found.tolist():
+            here = np.count_nonzero(pixels == value, axis=2)
+            columns, rows = here.sum(axis=0), here.sum(axis=1)
+            count = int(rows.sum())
+            self.counts[value] += count
+            self.sums[value] += (columns @ self.xy[0], rows @ self.xy[1], count * index)
+        return len(self.counts) <= MAX_LABELS
+
+    def describe(self) -> dict[str, Any]:
+        centroids = {
+            str(value): _rounded(self.sums[value] / self.counts[value], self.dimensions)
+            for value in sorted(self.counts)
+            if value != 0
+        }
+        labels = {str(value): self.counts[value] for value in sorted(self.counts)}
+        return {"labels": labels, "centroids": centroids}
+
+
+class _Values:
+    """Range and mean of the values, and the sums of indices (x, y, z) weighted by them."""
+
+    def __init__(self, width: int, height: int, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self.lowest, self.highest, self.total, self.count = np.inf, -np.inf, 0.0, 0
+        self.weighted, self.indices = np.zeros(3), np.zeros(3)
+        self.xy = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+
+    def add(self, pixels: NDArray[Any], index: int) -> None:
+        """One more slice (H, W, C)."""
+        self.lowest = min(self.lowest, float(pixels.min()))
+        self.highest = max(self.highest, float(pixels.max()))
+        rows = pixels.sum(axis=(1, 2), dtype=np.float64)
+        columns = pixels.sum(axis=(0, 2), dtype=np.float64)
+        total = float(rows.sum())
+        self.total += total
+        self.count += pixels.size
+        self.weighted += (columns @ self.xy[0], rows @ self.xy[1], total * index)
+        self.indices += np.array([self.xy[0].mean(), self.xy[1].mean(), index]) * pixels.size
+
+    def describe(self) -> dict[str, Any]:
+        above = self.total - self.lowest * self.count
+        place = (self.weighted - self.lowest * self.indices) / above if above > 0 else None
+        return {
+            "minimum": self.lowest,
+            "maximum": self.highest,
+            "mean": self.total / self.count,
+            "centroid": None if place is None else _rounded(place, self.dimensions),
+        }
+
+
+def _rounded(place: NDArray[np.float64], dimensions: int) -> list[float]:
+    return [round(float(value), 3) for value in place[:dimensions]]
 
 
 def _open(path: Path) -> tuple[ImageGeometry, str, int, Any]:

@@ -106,7 +106,7 @@ def compare_case(folder: Path, case: Path, fallback: Path) -> str:
     expected.pop(MODEL_KEY, None)
     candidates = (case / TOLERANCES, fallback / TOLERANCES)
     tolerances = next((path for path in candidates if path.is_file()), None)
-    result = compare_folder(expected, folder, read_tolerances(tolerances, expected, 0.5))
+    result = compare_folder(expected, folder, read_tolerances(tolerances, expected))
     bad = [
         f"{name}: {d.where} {d.message}"
         for name, differences in result.items()

@@ -110,7 +110,7 @@ class Rehearsal:
         path = tolerances(self.algorithm, self.case)
         outputs = {socket.relative_path: None for socket in self.interface.outputs}
         names = {**outputs, **self.expected(self.case)}
-        return read_tolerances(path, names, Tolerances().default)
+        return read_tolerances(path, names)
 
     def expected(self, case: Case) -> dict[str, object]:
         """A case's expected outputs by path, and under MODEL_KEY the model's digest.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import SimpleITK as sitk  # noqa: N813 the library's customary name
 
-from medvial.compare import MODEL_KEY, Tolerances, compare_folder, read_tolerances
+from medvial.compare import MODEL_KEY, compare_folder, read_tolerances
 from medvial.compare import report as comparison_lines
 from medvial.models import MANIFEST, sha256
 from medvial_rehearsal.container.context import Rehearsal, Run
@@ -79,7 +79,7 @@ def expected_outputs(context: Rehearsal) -> str:
 
 def _compare(context: Rehearsal, case: Case, run: Run, expected: dict[str, object]) -> str:
     path = tolerances(context.algorithm, case)
-    allowed = read_tolerances(path, expected, Tolerances().default)
+    allowed = read_tolerances(path, expected)
     result = compare_folder(expected, run.output, allowed)
     lines = [line for name, found in result.items() for line in comparison_lines(name, found)]
     wrong = [line for line in lines if line.split()[0] != "same"]
