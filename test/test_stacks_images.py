@@ -111,7 +111,8 @@ def write_tiff_film(path, array, *more):
     A tag may be given again: it then stands a second time in the directory.
     """
     height, width = array.shape
-    tags = [(256, width), (257, height), (258, 8), (262, 1), (273, 0), (279, array.size), *more]
+    tags = [(256, width), (257, height), (258, 8 * array.itemsize), (273, 0), (279, array.nbytes)]
+    tags += [*more] if 262 in dict(more) else [(262, 1), *more]
     values_at = 8 + 2 + len(tags) * 12 + 4
     rationals = [value for _, value in tags if isinstance(value, tuple)]
     entries, offset = b"", values_at
@@ -163,6 +164,25 @@ def test_tiff_spacing_that_simpleitk_wrote(tmp_path, shape):
     image.SetSpacing((0.1, 0.125, 1.0)[: len(shape)])
     sitk.WriteImage(image, str(tmp_path / "film.tif"))
     assert open_stack(tmp_path / "film.tif").info.spacing_mm == pytest.approx((0.1, 0.125, 1.0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_small_values_of_a_tiff_may_be_bright(tmp_path, dtype):
+    array = pixels(7, 5, dtype=dtype)
+    path = write_tiff_film(tmp_path / "film.tif", array, (262, 0))
+    np.testing.assert_array_equal(read_all(path)[0], np.iinfo(dtype).max - array)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_a_tiff_that_is_to_be_turned_is_refused(tmp_path, orientation):
+    array = pixels(7, 5)
+    path = write_tiff_film(tmp_path / "film.tif", array, (274, orientation))
+    (failure,) = read_all(path)
+    assert isinstance(failure, InputError)
+    assert "slice 1 of 1: expected pixels that are stored as they are shown" in str(failure)
+    assert f"got Orientation {orientation}." in str(failure)
+    path = write_tiff_film(tmp_path / "film.tif", array, (274, 1))
+    np.testing.assert_array_equal(read_all(path)[0], array)
 
 
 def test_repeated_tiff_tag_is_read_once(tmp_path, monkeypatch):

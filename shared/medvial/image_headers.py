@@ -16,13 +16,14 @@ from medvial.metaimage import MAX_SLICES
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 16: "Q"}  # BYTE, SHORT, LONG, RATIONAL, LONG8
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 262, 277
+_ORIENTATION = 274
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _UNIT_MM = {2: 25.4, 3: 10.0}  # inch, centimetre; 1 is a ratio without a unit
 _BLOCKS = ((273, 279), (324, 325))  # offsets and byte counts: of strips, of tiles
 _MAX_BLOCKS = 1_000_000
 _TAGS = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, *_BLOCKS[0], *_BLOCKS[1]}
-_TAGS |= {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT}
-_PALETTE = 3
+_TAGS |= {_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _ORIENTATION}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE = 0, 1, 3
 _REDUCED_OR_MASK = 0b101  # a pyramid's smaller copy, a transparency mask
 
 ImageSize = tuple[int, int, int, np.dtype[Any]]
@@ -42,6 +43,10 @@ class TiffPage:
     """Byte of the file where the last of its pixels ends."""
     spacing_mm: tuple[float, float]
     """(x, y) of a pixel; 1.0 where the file does not give both, and their unit."""
+    white_is_zero: bool
+    """Whether small values are bright."""
+    orientation: int
+    """How its rows and columns are to be shown, 1 to 8 (TIFF 6.0); 1 is as they are stored."""
 
 
 def read_tiff_pages(path: Path) -> list[TiffPage]:
@@ -124,7 +129,7 @@ def _page(index: int, tags: dict[int, tuple[int, ...]], path: Path) -> TiffPage:
             (_HEIGHT, 0),
             (_SAMPLES, 1),
             (_BITS, 1),
-            (_PHOTOMETRIC, 0),
+            (_PHOTOMETRIC, _BLACK_IS_ZERO),
         )
     )
     if width < 1 or height < 1:
@@ -137,7 +142,17 @@ def _page(index: int, tags: dict[int, tuple[int, ...]], path: Path) -> TiffPage:
         for offset, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False)
     ]
     end = max(ends, default=0)
-    return TiffPage(index, height, width, channels, dtype, end, _tiff_spacing(tags))
+    return TiffPage(
+        index,
+        height,
+        width,
+        channels,
+        dtype,
+        end,
+        _tiff_spacing(tags),
+        white_is_zero=photometric == _WHITE_IS_ZERO,
+        orientation=tags.get(_ORIENTATION, (1,))[0],
+    )
 
 
 def _tiff_spacing(tags: dict[int, tuple[int, ...]]) -> tuple[float, float]:

@@ -105,7 +105,8 @@ def open_stack(path: Path, *, suffix: str | None = None) -> ImageStack:
 
     Reads `.mha` (8 or 16 bit, 1, 3 or 4 channels, plain or zlib-compressed; signed 16 bit if
     no value is negative), `.tif` of one or several pages, `.png`, `.jpg` and `.bmp`. An
-    orientation noted in a photo's EXIF data is not applied: landmarks refer to stored pixels.
+    orientation noted in a photo's EXIF data is not applied: landmarks refer to stored pixels. A
+    page of a TIFF that asks to be turned is refused.
 
     Args:
         path: The file.
@@ -243,10 +244,18 @@ def _read_page(path: Path, page: TiffPage, where: str) -> Slice:
             return InputError(
                 f"{where}: expected pixels up to byte {page.pixels_end}, the file ends at {size}."
             )
+        if page.orientation not in (0, 1):  # 0 is no value of it, and written by some
+            return InputError(
+                f"{where}: expected pixels that are stored as they are shown (Orientation 1), got "
+                f"Orientation {page.orientation}. Save the image without it."
+            )
         _, decoded = cv2.imreadmulti(str(path), page.index, 1, flags=_UNCHANGED)
     except (InputError, OSError, cv2.error) as error:
         return InputError(f"{where}: cannot be read: {error}")
-    return _checked(decoded[0] if len(decoded) else None, where)
+    image = _checked(decoded[0] if len(decoded) else None, where)
+    if page.white_is_zero and isinstance(image, np.ndarray) and image.dtype == np.uint16:
+        return np.iinfo(np.uint16).max - image  # OpenCV does so with 8 bits only
+    return image
 
 
 def _open_image(path: Path) -> ImageStack:
