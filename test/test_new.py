@@ -112,10 +112,18 @@ def test_a_folder_has_all_that_a_task_has(tmp_path):
 
 def test_a_slug_that_is_a_word_of_python_or_of_the_base_is_no_trouble(tmp_path):
     inputs = ["Float:class", "Float:model-path", "Float:2d-size", "Float:log"]
-    new("words", input=inputs, output=["Float:run", "String:folder", "Bool:json"], into=tmp_path)
-    result = run_program(tmp_path / "words")
+    inputs += ["Float:read-json", "MP4 file:open-cine", "Float:str"]
+    outputs = ["Float:run", "String:folder", "Bool:json"]
+    new("model_folder", input=inputs, output=outputs, into=tmp_path)
+    result = run_program(tmp_path / "model_folder")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    lint(tmp_path / "words")
+    lint(tmp_path / "model_folder")
+
+
+def test_a_folder_elsewhere_says_where_it_can_be_built(tmp_path, caplog):
+    caplog.set_level("INFO")
+    new("spots", input=["Float:age"], output=["Float:risk"], into=tmp_path)
+    assert f"Move it to {ROOT / 'algorithms'} to build it" in caplog.text
 
 
 def command(tmp_path, *words):

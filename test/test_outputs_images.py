@@ -346,6 +346,16 @@ def test_publishing_takes_back_what_it_moved_when_a_move_fails(tmp_path):
         case.write_json("a-number", 1)
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "images").write_text("mine")
+    with outputs(tmp_path, MASK) as case:
+        fill(case)
+        with pytest.raises(InputError, match=r"Expected to write \S*/images/\S+, got: "):
+            case.publish()
+    assert tree(tmp_path / "output") == ["images"]
+
+
 def test_what_an_earlier_case_left_is_removed_and_nothing_else(tmp_path):
     folder = tmp_path / "output"
     for name in ("images/mask/old.tif", "images/mask/notes.txt", "numbers/a.json", "mine.json"):

@@ -92,7 +92,7 @@ def run_port(name, code, scan, work, output=None):
     command = [sys.executable, folder / "process.py", f"--input={folder / 'test/input'}"]
     command += [f"--output={folder / 'output'}", f"--model={folder / 'model'}"]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, ""), result.stdout
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
     return folder / "output"
 
 
@@ -148,6 +148,33 @@ def test_points_take_only_scores_that_are_probabilities():
         {"name": "1", "point": [1.0, 2.0, 3.0], "probability": 0.25},
         {"name": "2", "point": [4.0, 5.0, 0.5]},
     ]
+
+
+RESULT = """
+import SimpleITK
+from medvial.image_algorithm import SegmentationAlgorithm
+
+class Bright(SegmentationAlgorithm):
+    def predict(self, *, input_image):
+        array = SimpleITK.GetArrayFromImage(input_image).astype("{dtype}") * {factor}
+        result = SimpleITK.GetImageFromArray(array)
+        result.CopyInformation(input_image)
+        return result
+
+if __name__ == "__main__":
+    raise SystemExit(Bright.main())
+"""
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [("float32", 0.25), ("uint16", 3), ("int16", -1)])
+def test_a_mask_of_other_values_is_refused_and_a_heat_map_kept(scan, tmp_path, dtype, factor):
+    code = RESULT.format(dtype=dtype, factor=factor)
+    output = run_port("Bright", code, scan, tmp_path / "map", "Image:map")
+    got = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(output / "images/map/output.mha")))
+    source = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(scan / "case_1.mha")))
+    np.testing.assert_array_equal(got, source.astype(dtype) * factor)
+    with pytest.raises(AssertionError, match="Expected whole numbers from 0 to 255"):
+        run_port("Bright", code, scan, tmp_path / "mask")
 
 
 @pytest.mark.parametrize(

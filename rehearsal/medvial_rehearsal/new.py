@@ -1,5 +1,6 @@
 """`medvial new`: an algorithm folder that builds and passes its rehearsal with a stub model."""
 
+import builtins
 import itertools
 import keyword
 import logging
@@ -43,6 +44,8 @@ _TAKEN |= {
     "size",
     "bright",
 }
+_TAKEN |= {*dir(builtins), "read_json", "open_cine"}
+_CLASSES = {"Algorithm", "ModelFolder", "Path"}  # that process.py imports
 _VARIABLE_LENGTH = 18
 _MP4 = "MP4 file"
 _BASE = "cldetection"  # whose image holds what every image needs
@@ -84,7 +87,8 @@ def new(task: str, *, input: list[str], output: list[str], into: Path | None = N
     Raises:
         InputError: A name, kind, slug or path is not possible, or the folder is there.
     """
-    target = (into or project_root() / "algorithms") / task
+    home = project_root() / "algorithms"
+    target = (into or home) / task
     _check_name(task, target)
     inputs, outputs = _plans(input), _plans(output)
     with tempfile.TemporaryDirectory() as work:
@@ -99,6 +103,8 @@ def new(task: str, *, input: list[str], output: list[str], into: Path | None = N
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(folder, target)
     log.info("%s is ready: its README says what to do next.", target)
+    if target.parent.resolve() != home.resolve():
+        log.info("Move it to %s to build it: its scripts call those of the project.", home)
 
 
 def _check_name(task: str, target: Path) -> None:
@@ -216,7 +222,7 @@ def _write_sources(
         "process.py",
         task=task,
         title=task.replace("_", " ").capitalize(),
-        class_name="".join(word.capitalize() for word in task.split("_")),
+        class_name=_class_name(task),
         inputs=inputs,
         outputs=described,
         simpleitk=any(socket.is_image for socket in (*inputs, *outputs)),
@@ -227,6 +233,11 @@ def _write_sources(
     for script in _SHIMS:
         write(script, "shim.sh", script=script, task=task)
         (folder / script).chmod(0o755)
+
+
+def _class_name(task: str) -> str:
+    name = "".join(word.capitalize() for word in task.split("_"))
+    return f"{name}Program" if name in _CLASSES else name
 
 
 def _imports(inputs: Sequence[SocketPlan], outputs: Sequence[SocketPlan]) -> dict[str, list[str]]:

@@ -125,6 +125,7 @@ class CaseOutputs:
 
     def _move(self) -> None:
         moved: list[Path] = []
+        target = self.folder
         try:
             for staged in sorted(p for p in self._staging.rglob("*") if p.is_file()):
                 target = self.folder / staged.relative_to(self._staging)
@@ -132,12 +133,12 @@ class CaseOutputs:
                 moved.append(target)
                 staged.replace(target)
         except BaseException as error:
-            for target in moved:
+            for done in moved:
                 with contextlib.suppress(OSError):
-                    target.unlink()
+                    done.unlink()
             if isinstance(error, OSError):
                 raise InputError(
-                    f"Expected to write {moved[-1]}, got: {error.strerror}. Check the folder's "
+                    f"Expected to write {target}, got: {error.strerror}. Check the folder's "
                     "permissions."
                 ) from None
             raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from medvial.algorithm import Algorithm
 from medvial.errors import InputError
+from medvial.socket_kinds import SEGMENTATION
 from medvial.sockets import Socket
 from medvial.stacks import find_image_files
 
@@ -101,15 +102,31 @@ class ImageAlgorithm(Algorithm):
 
 
 class SegmentationAlgorithm(ImageAlgorithm):
-    """`predict` returns a mask as a `SimpleITK.Image`; unsigned 8 bit is written."""
+    """`predict` returns a mask as a `SimpleITK.Image`: whole numbers from 0 to 255 of any type.
+
+    An output that is no Segmentation, such as a Heat Map, is written as it is.
+    """
 
     def save(self) -> None:
-        """Write the mask to the image output."""
+        """Write the result to the image output, a Segmentation in unsigned 8 bit.
+
+        Raises:
+            InputError: A mask holds something else than whole numbers from 0 to 255.
+        """
         import SimpleITK
 
-        mask = SimpleITK.Cast(self.only_result(), SimpleITK.sitkUInt8)
-        path = self.file_output(self.only_output(image=True).slug)
-        SimpleITK.WriteImage(mask, str(path), True)
+        socket, image = self.only_output(image=True), self.only_result()
+        if socket.kind == SEGMENTATION:
+            values = SimpleITK.GetArrayViewFromImage(image)
+            mask = SimpleITK.Cast(image, SimpleITK.sitkUInt8)
+            if not (SimpleITK.GetArrayViewFromImage(mask) == values).all():
+                raise InputError(
+                    f"Expected whole numbers from 0 to 255 for the {SEGMENTATION} {socket.slug}, "
+                    f"got values from {values.min():g} to {values.max():g}. Return labels, or make "
+                    "the output a Heat Map in sockets.json."
+                )
+            image = mask
+        SimpleITK.WriteImage(image, str(self.file_output(socket.slug)), True)
 
 
 class DetectionAlgorithm(ImageAlgorithm):
