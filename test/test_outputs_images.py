@@ -353,7 +353,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
         fill(case)
         with pytest.raises(InputError, match=r"Expected to write \S*/images/\S+, got: "):
             case.publish()
-    assert tree(tmp_path / "output") == ["images"]
+    assert tree(tmp_path) == ["images"]
 
 
 def test_what_an_earlier_case_left_is_removed_and_nothing_else(tmp_path):
