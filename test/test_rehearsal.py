@@ -147,9 +147,9 @@ def test_changed_images_are_what_they_are_called(staged, change, shape, dtype):
 
 
 def test_inputs_are_broken_where_it_is_asked(staged):
-    broken_inputs.each(INTERFACE, staging.is_image, broken_inputs.double)(staged)
+    broken_inputs.each(INTERFACE, (staging.is_image, broken_inputs.double))(staged)
     assert len(staging.images_in(staged / "images" / "scan")) == 2
-    broken_inputs.each(INTERFACE, lambda socket: True, broken_inputs.empty)(staged)
+    broken_inputs.each(INTERFACE, (broken_inputs.is_any, broken_inputs.empty))(staged)
     sizes = {p.name: p.stat().st_size for p in staged.rglob("*") if p.is_file()}
     assert {n for n, size in sizes.items() if size} == {"inputs.json"}
     broken_inputs.unknown_sockets(staged)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import locale
 import sqlite3
 import tempfile
 import zipfile
@@ -15,6 +14,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from medvial.socket_kinds import DICOM_IMAGE_SET, SEGMENTATION, Kind
+from medvial_rehearsal.dicom_writer import write_dicom
 
 SIZE_XYZ = (32, 24, 5)
 """Of the example images: unequal, so that a swapped axis shows."""
@@ -130,8 +130,6 @@ def _write_dicom(folder: Path) -> None:
     """One file a slice, named by its instance."""
     image = example_image(Kind("Image", "Image", "", None))
     series = "1.2.826.0.1.3680043.8.498.1"
-    writer = SimpleITK.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
     for index in range(SIZE_XYZ[2]):
         one = image[:, :, index]
         position = image.TransformIndexToPhysicalPoint((0, 0, index))
@@ -147,12 +145,7 @@ def _write_dicom(folder: Path) -> None:
         }
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{series}.{index + 1}.dcm"))
-        before = locale.setlocale(locale.LC_ALL)
-        try:
-            writer.Execute(one)
-        finally:  # it leaves the process in the C locale, where Python reads texts as ASCII
-            locale.setlocale(locale.LC_ALL, before)
+        write_dicom(one, folder / f"{series}.{index + 1}.dcm")
 
 
 def _file_content(extension: str) -> bytes:

@@ -247,7 +247,10 @@ def _imports(inputs: Sequence[SocketPlan], outputs: Sequence[SocketPlan]) -> dic
     standard = ["import logging"] if inputs else []
     standard += ["import shutil"] if files else []
     standard += ["from pathlib import Path"] if plain else []
-    own = ["from medvial.algorithm import Algorithm", "from medvial.models import ModelFolder"]
+    others = [s for s in plain if not (s.is_json or s.kind == _MP4)]
+    own = ["from medvial.algorithm import Algorithm"]
+    own += ["from medvial.errors import InputError"] if others else []
+    own += ["from medvial.models import ModelFolder"]
     own += ["from medvial.outputs import read_json"] if any(s.is_json for s in plain) else []
     own += ["from medvial.video import open_cine"] if any(s.kind == _MP4 for s in plain) else []
     return {"standard_imports": standard, "medvial_imports": own}

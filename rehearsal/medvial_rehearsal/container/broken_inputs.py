@@ -13,15 +13,19 @@ from pathlib import Path
 
 import SimpleITK as sitk  # noqa: N813 the library's customary name
 
+from medvial.socket_kinds import DICOM_IMAGE_SET
 from medvial.sockets import INPUTS_JSON, Interface, Socket
-from medvial_rehearsal.container.staging import images_in, is_image
+from medvial_rehearsal.container.staging import images_in, is_image, is_json
+from medvial_rehearsal.dicom_writer import write_dicom
 
 Change = Callable[[Path], None]
+Pick = Callable[[Socket], bool]
+_SOP_INSTANCE = "0008|0018"
 _HEADER_BYTES = 64  # fewer than the header of any image or video has
 
 
 class UnchangeableError(Exception):
-    """A file is of a kind that the change cannot be made to."""
+    """The change cannot be made to the case: it has no such input, or a file of another kind."""
 
 
 def nothing(case: Path) -> None:
@@ -44,17 +48,31 @@ def files_of(case: Path, interface: Interface) -> Iterator[tuple[Socket, Path]]:
     """The input files of a case with their sockets: images, videos, everything but inputs.json."""
     for socket in interface.inputs:
         path = case / socket.relative_path
-        for file in images_in(path) if is_image(socket) else [path]:
+        if socket.kind == DICOM_IMAGE_SET:
+            files = sorted(path.iterdir())
+        else:
+            files = images_in(path) if is_image(socket) else [path]
+        for file in files:
             yield socket, file
 
 
-def each(interface: Interface, only: Callable[[Socket], bool], change: Change) -> Change:
-    """Apply a change to every input file of the sockets that `only` picks."""
+def each(interface: Interface, *changes: tuple[Pick, Change]) -> Change:
+    """Apply each change to every input file of the sockets that its pick takes.
+
+    The result raises UnchangeableError where nothing is picked.
+    """
 
     def apply(case: Path) -> None:
-        for socket, file in list(files_of(case, interface)):
-            if only(socket):
-                change(file)
+        found = [
+            (change, file)
+            for socket, file in files_of(case, interface)
+            for pick, change in changes
+            if pick(socket)
+        ]
+        if not found:
+            raise UnchangeableError("there is no such input")
+        for change, file in found:
+            change(file)
 
     return apply
 
@@ -137,9 +155,24 @@ def truncate_largest(model: Path) -> None:
     cut_half(max(files, key=lambda p: p.stat().st_size))
 
 
+def is_any(socket: Socket) -> bool:
+    """Every socket."""
+    return True
+
+
+def is_one_image(socket: Socket) -> bool:
+    """A socket whose value is an image in a single file."""
+    return is_image(socket) and socket.kind != DICOM_IMAGE_SET
+
+
 def is_video(socket: Socket) -> bool:
     """A socket whose value is a video file."""
     return Path(socket.relative_path).suffix.lower() in (".mp4", ".avi")
+
+
+def has_header(socket: Socket) -> bool:
+    """A socket whose file nothing can be read of without its beginning being whole."""
+    return is_image(socket) or is_video(socket) or is_json(socket)
 
 
 def _rewrite(file: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
@@ -149,7 +182,12 @@ def _rewrite(file: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
         result = change(image)
         result.CopyInformation(image)
         file.unlink()
-        sitk.WriteImage(result, str(file), True)
+        if image.HasMetaDataKey(_SOP_INSTANCE):
+            for key in image.GetMetaDataKeys():
+                result.SetMetaData(key, image.GetMetaData(key))
+            write_dicom(result, file)
+        else:
+            sitk.WriteImage(result, str(file), True)
     except RuntimeError as error:
         raise UnchangeableError(f"{file.suffix}: {' '.join(str(error).split())[-100:]}") from None
 

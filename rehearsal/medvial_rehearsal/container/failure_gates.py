@@ -6,16 +6,16 @@ frame): there, a clean failure and complete valid outputs are both right.
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+from medvial.sockets import Socket
 from medvial_rehearsal.container import broken_inputs as broken
 from medvial_rehearsal.container import broken_videos as videos
-from medvial_rehearsal.container.broken_inputs import Change
+from medvial_rehearsal.container.broken_inputs import Change, Pick
 from medvial_rehearsal.container.context import Rehearsal, Run
 from medvial_rehearsal.container.engine import Container
 from medvial_rehearsal.container.outputs import problems
-from medvial_rehearsal.container.staging import Generation, copy_tree, is_image
+from medvial_rehearsal.container.staging import Generation, copy_tree, is_image, is_json
 from medvial_rehearsal.gates import GateFailure, GateNotRun, gate
 
 STOP_LIMIT_S = 5.0
@@ -42,57 +42,55 @@ def unknown_inputs(context: Rehearsal) -> str:
 @gate("E3", "an input missing, two of them, a stray file beside it")
 def wrong_number(context: Rehearsal) -> str:
     """Image folders with none or two; the platform gives exactly one."""
-    interface = context.interface
-    _must(context, {"missing input": broken.each(interface, _any, broken.remove)})
-    changes = {"two images": broken.double, "stray file": broken.stray}
-    return _may(context, {k: broken.each(interface, is_image, v) for k, v in changes.items()})
+    may = {
+        "two images": [(broken.is_one_image, broken.double)],
+        "stray file": [(is_image, broken.stray)],
+    }
+    must = {"missing input": [(broken.is_any, broken.remove)]}
+    return f"{_try(context, must, must=True)}, {_try(context, may)}"
 
 
 @gate("E4", "cut off and empty files")
 def cut_off(context: Rehearsal) -> str:
     """Cut in the header: no algorithm can read it. In the middle: some of it may be usable."""
-    interface = context.interface
-    changes = {"cut in the header": broken.cut_header, "empty file": broken.empty}
-    _must(context, {k: broken.each(interface, _any, v) for k, v in changes.items()})
-    return _may(context, {"cut in half": broken.each(interface, _file, broken.cut_half)})
+    must = {
+        "cut in the header": [(broken.has_header, broken.cut_header)],
+        "empty file": [(broken.is_any, broken.empty)],
+    }
+    may = {"cut in half": [(_not_json, broken.cut_half)]}
+    return f"{_try(context, must, must=True)}, {_try(context, may)}"
 
 
 @gate("E5", "videos of no and of one frame", required=False)
 def few_frames(context: Rehearsal) -> str:
     """Too short to be used."""
     _need(context, broken.is_video, "no video input")
-    interface = context.interface
-    _must(context, {"no frames": broken.each(interface, broken.is_video, videos.no_frames)})
-    return _may(context, {"one frame": broken.each(interface, broken.is_video, videos.one_frame)})
+    must = {"no frames": [(broken.is_video, videos.no_frames)]}
+    may = {"one frame": [(broken.is_video, videos.one_frame)]}
+    return f"{_try(context, must, must=True)}, {_try(context, may)}"
 
 
 @gate("E6", "a video of an unknown codec", required=False)
 def unknown_codec(context: Rehearsal) -> str:
     """Not to be decoded."""
     _need(context, broken.is_video, "no video input")
-    change = broken.each(context.interface, broken.is_video, videos.unknown_codec)
-    return _must(context, {"unknown codec": change})
+    return _try(context, {"unknown codec": [(broken.is_video, videos.unknown_codec)]}, must=True)
 
 
-@gate("E7", "all black")
+@gate("E7", "all black", required=False)
 def all_black(context: Rehearsal) -> str:
     """Nothing to be found."""
-    interface = context.interface
-
-    def change(case: Path) -> None:
-        broken.each(interface, is_image, broken.black)(case)
-        broken.each(interface, broken.is_video, videos.black_video)(case)
-
-    return _may(context, {"all black": change})
+    black = [(is_image, broken.black), (broken.is_video, videos.black_video)]
+    _need(context, lambda s: is_image(s) or broken.is_video(s), "no image or video input")
+    return _try(context, {"all black": black})
 
 
 @gate("E8", "images of 16 bit, RGBA, four dimensions", required=False)
 def other_pixels(context: Rehearsal) -> str:
     """What an importer lets through."""
-    _need(context, is_image, "no image input")
+    _need(context, broken.is_one_image, "no image input of one file")
     changes = {"16 bit": broken.sixteen_bit, "RGBA": broken.rgba, "4-D": broken.four_dimensions}
-    interface = context.interface
-    return _may(context, {k: broken.each(interface, is_image, v) for k, v in changes.items()})
+    return _try(context, {name: [(broken.is_one_image, c)] for name, c in changes.items()})
 
 
 @gate("E9", "/output not writable, and full")
@@ -173,25 +171,21 @@ def clean_failure(run: Run, name: str = "") -> str:
     return line[:160]
 
 
-def _must(context: Rehearsal, changes: Mapping[str, Change]) -> str:
-    """Every change has to make the run fail."""
-    lines = [
-        clean_failure(context.run_case(name, change=change), name)
-        for name, change in changes.items()
-    ]
-    return lines[-1]
+def _try(
+    context: Rehearsal, cases: Mapping[str, Sequence[tuple[Pick, Change]]], *, must: bool = False
+) -> str:
+    """Run the case with the changes of each name; returns what came of them.
 
-
-def _may(context: Rehearsal, changes: Mapping[str, Change]) -> str:
-    """Every change may make the run fail, or give complete valid outputs."""
+    A run has to fail, or, unless it `must`, to give complete valid outputs.
+    """
     stories = []
-    for name, change in changes.items():
+    for name, changes in cases.items():
         try:
-            run = context.run_case(name, change=change)
+            run = context.run_case(name, change=broken.each(context.interface, *changes))
         except broken.UnchangeableError as error:
             stories.append(f"{name} not tried ({error})")
             continue
-        if run.exit_code or run.timed_out:
+        if must or run.exit_code or run.timed_out:
             clean_failure(run, name)
             stories.append(f"{name} refused")
             continue
@@ -202,16 +196,12 @@ def _may(context: Rehearsal, changes: Mapping[str, Change]) -> str:
     return ", ".join(stories)
 
 
-def _any(_socket: object) -> bool:
-    return True
+def _not_json(socket: Socket) -> bool:
+    return not is_json(socket)
 
 
-def _file(socket: object) -> bool:
-    return not str(getattr(socket, "relative_path", "")).endswith(".json")
-
-
-def _need(context: Rehearsal, kind: Callable[..., bool], why: str) -> None:
-    if not any(kind(socket) for socket in context.interface.inputs):
+def _need(context: Rehearsal, pick: Pick, why: str) -> None:
+    if not any(pick(socket) for socket in context.interface.inputs):
         raise GateNotRun(why)
 
 

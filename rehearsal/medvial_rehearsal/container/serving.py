@@ -54,6 +54,8 @@ class Serving:
         self._stack = ExitStack()
         self._failure: GateFailure | None = None
         self._alone: dict[str, tuple[bool, Path]] = {}
+        self.not_tried: list[str] = []
+        """Which of the cases could not be made, and why."""
 
     def close(self) -> None:
         """Stop the server."""
@@ -114,7 +116,7 @@ class Serving:
 
     @cached_property
     def cases(self) -> list[StagedCase]:
-        """Three different cases: those that the task has, and its main one mirrored."""
+        """Three different cases if possible: the task's own, and its main one mirrored."""
         context = self.context
         given = [(case.name or "main case", case, None) for case in context.cases]
         made = [(name, context.case, axis) for name, axis in _MIRRORED.items()]
@@ -123,8 +125,12 @@ class Serving:
             folder = context.new_folder(f"case {name}") / "case"
             interface = context.interface_of(case)
             stage_case(case.input, folder, interface)
-            if axis is not None:
-                _mirror(folder, interface, axis)
+            try:
+                if axis is not None:
+                    _mirror(folder, interface, axis)
+            except broken.UnchangeableError as error:
+                self.not_tried.append(f"{name} not tried ({error})")
+                continue
             result.append(StagedCase(name, folder, interface))
         return result
 
@@ -180,9 +186,10 @@ class Serving:
 
 
 def _mirror(case: Path, interface: Interface, axis: int) -> None:
-    broken.each(interface, is_image, broken.mirrored(axis))(case)
+    changes = [(is_image, broken.mirrored(axis))]
     if axis == 0:
-        broken.each(interface, broken.is_video, videos.mirrored_video)(case)
+        changes.append((broken.is_video, videos.mirrored_video))
+    broken.each(interface, *changes)(case)
 
 
 def _move(source: Path, target: Path) -> None:
