@@ -16,7 +16,7 @@ from medvial_rehearsal.container.outputs import (
     read_json_strictly,
 )
 from medvial_rehearsal.container.staging import images_in, is_image, is_json
-from medvial_rehearsal.gates import GateFailure, GateNotRun, gate
+from medvial_rehearsal.gates import GateFailure, GateNotRun, GateWarning, gate
 
 
 @gate("D1", "strict JSON")
@@ -53,21 +53,30 @@ def images_readable(context: Rehearsal) -> str:
     return ", ".join(f"{s.slug}: {_describe(p)}" for s, p in images) or "no image outputs"
 
 
-@gate("D7", "size, spacing, origin and direction of the input")
+@gate("D7", "size, spacing, origin and direction of the input that an output is like")
 def geometry_kept(context: Rehearsal) -> str:
-    """An image output lies over the input it was made from."""
+    """Other outputs may have their own, as a projection has; it is told, for most should not."""
     outputs = [(s, p) for s, p in _outputs(context) if is_image(s)]
     inputs = _input_images(context)
     if not outputs or not inputs:
         return "no image outputs" if not outputs else "no image inputs to compare with"
+    alone = []
     for socket, path in outputs:
         image = read_image(path)
-        found = [geometry_differences(image, read_image(source)) for source in inputs]
-        if all(found):
+        found = {slug: geometry_differences(image, read_image(p)) for slug, p in inputs.items()}
+        if wrong := found.get(socket.like or ""):
             raise GateFailure(
-                f"{socket.slug}: {'; '.join(found[0])}",
+                f"{socket.slug} is not like {socket.like}: {'; '.join(wrong)}",
                 "Copy the input's geometry: image.CopyInformation(input_image).",
             )
+        if socket.like is None and all(found.values()):
+            alone.append(f"{socket.slug}: {'; '.join(next(iter(found.values())))}")
+    if alone:
+        raise GateWarning(
+            "; ".join(alone[:3]),
+            'If it should lie over an input, copy the geometry, and name the input as its "like" '
+            "in sockets.json.",
+        )
     return f"{len(outputs)} images"
 
 
@@ -79,10 +88,11 @@ def _outputs(context: Rehearsal) -> list[tuple[Socket, Path]]:
     return [(s, files[s.slug]) for s in context.interface.outputs if s.slug in files]
 
 
-def _input_images(context: Rehearsal) -> list[Path]:
+def _input_images(context: Rehearsal) -> dict[str, Path]:
+    """The image files of the case by the slug of their input."""
     folder = context.case.input
     sockets = [s for s in context.interface.inputs if is_image(s)]
-    return [path for s in sockets for path in images_in(folder / s.relative_path)[:1]]
+    return {s.slug: path for s in sockets for path in images_in(folder / s.relative_path)[:1]}
 
 
 def _describe(path: Path) -> str:
