@@ -142,19 +142,20 @@ def _ask(checks: Sequence[Check], context: Any) -> list[Outcome]:
 
 
 def _ask_client(context: Rehearsal) -> list[Outcome]:
-    from medvial_rehearsal.client import ClientRehearsal, run_gates
+    from medvial_rehearsal.client import ClientRehearsal, JobLimits, run_gates
 
     images = {"exec": context.image} if context.method == "exec" else {}
     if context.server_image:
         images["invoke"] = context.server_image
     work = context.new_folder("client")
+    limits = JobLimits(context.time_limit_s, context.limits.memory_bytes, context.health_limit_s)
     return run_gates(
         ClientRehearsal(
             context.algorithm,
             context.model,
             images,
             work,
-            time_limit_s=context.time_limit_s,
+            limits=limits,
             test_cases=context.cases,
         )
     )

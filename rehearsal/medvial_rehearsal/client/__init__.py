@@ -2,5 +2,6 @@
 
 from medvial_rehearsal.client.panimg import panimg_check
 from medvial_rehearsal.client.rehearsal import ClientRehearsal, run_gates
+from medvial_rehearsal.client.session import JobLimits
 
-__all__ = ["ClientRehearsal", "panimg_check", "run_gates"]
+__all__ = ["ClientRehearsal", "JobLimits", "panimg_check", "run_gates"]

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medvial_rehearsal.gates import GateNotRun
+from medvial_rehearsal.gates import GateFailure, GateNotRun
 
 log = logging.getLogger(__name__)
 
 PYTHON_VARIABLE = "PYTHON312"
+OWN_MEND = "The rehearsal itself did this: report it with this table."
 
 _REHEARSAL = Path(__file__).resolve().parents[2]
 _REQUIREMENTS = _REHEARSAL / "requirements-client.txt"
@@ -77,11 +78,15 @@ def find_python312() -> Path:
 
 
 def run_script(name: str, *arguments: str) -> Any:
-    """The JSON that one of the scripts of this package writes to standard output."""
+    """The JSON that one of the scripts of this package writes to standard output.
+
+    Raises:
+        GateFailure: It fails.
+    """
     command = [str(client_python()), str(script(name)), *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        raise RuntimeError(f"{name} failed: {result.stderr.strip()[-2000:]}")
+        raise GateFailure(f"{name} failed: {result.stderr.strip()[-300:]}", OWN_MEND)
     return json.loads(result.stdout)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from medvial.sockets import INPUTS_JSON, Interface, Socket
 from medvial_rehearsal.client.environment import client_python, run_script
+from medvial_rehearsal.client.processes import run_within
+from medvial_rehearsal.client.session import OVERHEAD_S
 from medvial_rehearsal.client.verify import verify_outputs
 from medvial_rehearsal.container.engine import image_config
 from medvial_rehearsal.gates import GateFailure, GateNotRun
 
 _TOOLS = ("docker", "unzip", "bash")
-_TIME_LIMIT_S = 900
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,22 @@ class ForgeCase:
     folder: Path
 
 
-def run_forge(image: str, cases: Sequence[ForgeCase], *, model: Path, work: Path) -> str:
+def run_forge(
+    image: str, cases: Sequence[ForgeCase], *, model: Path, work: Path, time_limit_s: float
+) -> str:
     """Run the kit's own do_test_run.sh twice on an image, and its readers on the outputs.
+
+    Args:
+        image: An `exec` image.
+        cases: One for each interface.
+        model: The model folder.
+        work: Folder for the kit.
+        time_limit_s: Of one case.
 
     Raises:
         GateNotRun: A tool or the image is missing, or Docker is too old for the script.
-        GateFailure: The script fails or writes to standard error, or an output is not readable.
+        GateFailure: The script fails, takes too long or writes to standard error, or an output is
+            not readable.
     """
     missing = [tool for tool in _TOOLS if not shutil.which(tool)]
     if missing:
@@ -49,13 +60,13 @@ def run_forge(image: str, cases: Sequence[ForgeCase], *, model: Path, work: Path
     try:
         algorithm = _fill_in(kit / "example-algorithm", image, cases, model)
         for turn in ("first", "second"):
-            _run_script(algorithm, turn)
+            _run_script(algorithm, turn, time_limit_s * len(cases) + OVERHEAD_S)
         read = [
             _read_outputs(kit, algorithm / "test" / "output" / f"interf{index}", case)
             for index, case in enumerate(cases)
         ]
     finally:
-        subprocess.run(["docker", "image", "rm", tag], capture_output=True)
+        _remove(tag)
     return f"ran twice in silence; its readers read {sum(read)} output(s)"
 
 
@@ -132,17 +143,25 @@ def _replace(source: Path, target: Path) -> None:
     (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
 
 
-def _run_script(algorithm: Path, turn: str) -> None:
-    script = algorithm / "do_test_run.sh"
-    result = subprocess.run(
-        ["bash", str(script)], capture_output=True, text=True, timeout=_TIME_LIMIT_S
-    )
+def _run_script(algorithm: Path, turn: str, limit_s: float) -> None:
+    command = ["bash", str(algorithm / "do_test_run.sh")]
+    result = run_within(limit_s, f"the {turn} run of do_test_run.sh", command)
     if result.returncode or result.stderr:
         last = " | ".join(result.stderr.strip().splitlines()[-3:]) or "nothing on standard error"
         raise GateFailure(
             f"do_test_run.sh ended its {turn} run with {result.returncode}: {last[:300]}",
             "It must succeed in silence, and again when outputs of an earlier run are there.",
         )
+
+
+def _remove(tag: str) -> None:
+    """Remove what the script leaves where it is stopped, and the image's tag."""
+    volume = f"{tag}-volume"
+    listed = ["docker", "ps", "--all", "--quiet", "--filter", f"volume={volume}"]
+    for name in subprocess.run(listed, capture_output=True, text=True).stdout.split():
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True)
+    subprocess.run(["docker", "volume", "rm", "--force", volume], capture_output=True)
+    subprocess.run(["docker", "image", "rm", tag], capture_output=True)
 
 
 def _read_outputs(kit: Path, output: Path, case: ForgeCase) -> int:

@@ -13,36 +13,50 @@ from pathlib import Path
 from typing import Any
 
 from medvial_rehearsal.client.environment import client_binary, client_python
-from medvial_rehearsal.client.session import VARIABLE, CaseFiles, Session, Start, run_session
+from medvial_rehearsal.client.session import (
+    OVERHEAD_S,
+    VARIABLE,
+    CaseFiles,
+    JobLimits,
+    Session,
+    Start,
+    run_session,
+)
 from medvial_rehearsal.container.engine import docker, image_config
 from medvial_rehearsal.gates import GateNotRun
 
 _PLATFORM = "linux/amd64"
 _FOLDERS = {"input": 0o755, "output": 0o777, "tmp": 0o777}
 _PROGRAM = "sagemaker-shim"
-_LIFETIME_S = 3600
 
 
 def run_image_session(
-    image: str, method: str, cases: Sequence[CaseFiles], *, model: Path | None, work: Path
+    image: str,
+    method: str,
+    cases: Sequence[CaseFiles],
+    *,
+    model: Path | None,
+    work: Path,
+    limits: JobLimits,
 ) -> Session:
     """Run cases in an image with the client as its entrypoint; the network is loopback alone.
 
     Raises:
         GateNotRun: There is no such image, or this needs root and more than Docker Desktop has.
+        GateFailure: The session does not come to its end.
     """
     config = _need_image(image)
     if os.geteuid() != 0 or not shutil.which("nsenter"):
         raise GateNotRun("entering a container's network needs root and nsenter: run it with sudo")
     with (
         _layered(image, config, work) as layered,
-        _network(layered) as (network, enter),
+        _network(layered, limits.session_s(len(cases)) + OVERHEAD_S) as (network, enter),
         _named() as name,
     ):
         command = ["docker", "run", "--rm", "--name", name, "--platform", _PLATFORM]
         command += ["--network", f"container:{network}", "--shm-size", "1g"]
         start = Start(command, image=layered, prefix=enter)
-        return run_session(start, method, cases, model=model, work=work)
+        return run_session(start, method, cases, model=model, work=work, limits=limits)
 
 
 def _need_image(image: str) -> dict[str, Any]:
@@ -94,14 +108,13 @@ def _write_layer(binary: Path, target: Path) -> None:
 
 
 @contextmanager
-def _network(image: str) -> Iterator[tuple[str, list[str]]]:
+def _network(image: str, lifetime_s: float) -> Iterator[tuple[str, list[str]]]:
     """A network with loopback only: a container's name, and the command that enters it."""
     name = f"medvial-client-{uuid.uuid4().hex[:12]}"
     entry = ("--entrypoint", "sleep", "--user", "0")
+    lifetime = str(round(lifetime_s))
     try:
-        docker(
-            "run", "--detach", "--network", "none", "--name", name, *entry, image, str(_LIFETIME_S)
-        )
+        docker("run", "--detach", "--network", "none", "--name", name, *entry, image, lifetime)
         pid = docker("container", "inspect", "--format", "{{.State.Pid}}", name).strip()
         enter = ["nsenter", "--target", pid, "--net"]
         probe = [*enter, str(client_python()), "-c", ""]

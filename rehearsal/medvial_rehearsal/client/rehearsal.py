@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from medvial_rehearsal.client.image import run_image_session
 from medvial_rehearsal.client.panimg import ImportedImage, panimg_check
 from medvial_rehearsal.client.session import (
     CaseFiles,
+    JobLimits,
     Session,
     host_start,
     pack_model,
@@ -44,7 +45,7 @@ class ClientRehearsal:
     work: Path
     command: Sequence[str] = ()
     """The program; default .venv's Python with the algorithm's process.py."""
-    time_limit_s: float = 600
+    limits: JobLimits = field(default_factory=JobLimits)
     test_cases: Sequence[Case] = ()
     """Which to run; default all that the algorithm has, the main one first."""
     _sessions: dict[str, Session] = field(default_factory=dict)
@@ -105,12 +106,7 @@ class ClientRehearsal:
         return self._sessions[method]
 
     def host_session(
-        self,
-        name: str,
-        method: str,
-        files: Sequence[CaseFiles],
-        *,
-        time_limit_s: float | None = None,
+        self, name: str, method: str, files: Sequence[CaseFiles], limits: JobLimits | None = None
     ) -> Session:
         """Cases with the client as a process of this host."""
         command = self.command or [sys.executable, str(self.algorithm / "process.py")]
@@ -124,7 +120,7 @@ class ClientRehearsal:
                 files,
                 model=self.archive,
                 work=self.work / name,
-                time_limit_s=time_limit_s or self.time_limit_s,
+                limits=limits or self.limits,
             )
 
     def compare(self, session: Session) -> str:
@@ -162,9 +158,8 @@ def host_invoke(context: ClientRehearsal) -> str:
 @gate("G3", "the platform's client stops what takes too long")
 def time_limit(context: ClientRehearsal) -> str:
     """A time limit that no algorithm meets."""
-    session = context.host_session(
-        "time-limit", "exec", context.files()[:1], time_limit_s=TOO_SHORT_S
-    )
+    limits = replace(context.limits, time_limit_s=TOO_SHORT_S)
+    session = context.host_session("time-limit", "exec", context.files()[:1], limits)
     (case,) = session.cases
     message = case.result and case.result["user_safe_error_message"]
     if message != "Time limit exceeded" or case.stored:
@@ -249,6 +244,7 @@ def kit(context: ClientRehearsal) -> str:
         list(chosen.values()),
         model=context.model,
         work=context.work / "forge",
+        time_limit_s=context.limits.time_limit_s,
     )
 
 
@@ -263,6 +259,7 @@ def _in_image(context: ClientRehearsal, method: str) -> str:
         context.files(),
         model=context.archive,
         work=context.work / f"image-{method}",
+        limits=context.limits,
     )
     return _judged(context, session)
 

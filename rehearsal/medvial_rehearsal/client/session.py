@@ -1,24 +1,48 @@
 """A session of the platform's client: what it is given, and what came of it."""
 
 import json
+import math
 import os
-import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medvial_rehearsal.client.environment import client_python, script
+from medvial_rehearsal.client.environment import OWN_MEND, client_python, script
+from medvial_rehearsal.client.processes import run_within
+from medvial_rehearsal.container.context import HEALTH_LIMIT_S
+from medvial_rehearsal.container.engine import GIB
+from medvial_rehearsal.gates import GateFailure
 
 VARIABLE = "GRAND_CHALLENGE_COMPONENT_"
-MEMORY_MB = 7 * 1024
-"""The platform limits data to the instance's memory, of which 8 GB is the default, less 1 GB."""
-_HEALTH = {
-    f"{VARIABLE}HEALTH_CHECK_CALL_TIMEOUT_SECONDS": "1",  # also the wait between two calls: 10 s
-    f"{VARIABLE}START_AND_HEALTH_TIMEOUT_SECONDS": "60",  # there it is 300 s
-}
-_OVERHEAD_S = 180
+OVERHEAD_S = 180
+"""Of a session or a script, on top of its cases."""
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """What the platform allows a job."""
+
+    time_limit_s: float = 600
+    """Of one case."""
+    memory_bytes: int = 8 * GIB
+    """Of the instance; 1 GiB less for the algorithm's data."""
+    health_limit_s: float = HEALTH_LIMIT_S
+    """For a server to become ready."""
+
+    def variables(self) -> dict[str, str]:
+        """As the client is told; the time limit comes with each case."""
+        values = {
+            "MAX_MEMORY_MB": (self.memory_bytes - GIB) >> 20,
+            "START_AND_HEALTH_TIMEOUT_SECONDS": math.ceil(self.health_limit_s),
+            "HEALTH_CHECK_CALL_TIMEOUT_SECONDS": 1,  # also the wait between two calls: there 10 s
+        }
+        return {VARIABLE + name: str(value) for name, value in values.items()}
+
+    def session_s(self, cases: int) -> float:
+        """Seconds that a session of so many cases may take."""
+        return self.time_limit_s * cases + self.health_limit_s + OVERHEAD_S
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,7 @@ def run_session(
     *,
     model: Path | None,
     work: Path,
-    time_limit_s: float = 600,
+    limits: JobLimits,
 ) -> Session:
     """Run cases one after the other in one session; the client stops after the first that fails.
 
@@ -85,13 +109,16 @@ def run_session(
         cases: What to run.
         model: model.tar.gz.
         work: An empty or missing folder for what came of it.
-        time_limit_s: Of one case.
+        limits: Of each case, and for the server's start.
+
+    Raises:
+        GateFailure: The session does not come to its end.
     """
     work.mkdir(parents=True, exist_ok=True)
     job = {
         "method": method,
         "start": list(start.command),
-        "environment": {**_HEALTH, f"{VARIABLE}MAX_MEMORY_MB": str(MEMORY_MB), **start.environment},
+        "environment": limits.variables() | dict(start.environment),
         "forward": start.image is not None,
         "image": start.image,
         "cases": [
@@ -99,20 +126,15 @@ def run_session(
             for case in cases
         ],
         "model": str(model) if model else None,
-        "time_limit_s": time_limit_s,
+        "time_limit_s": limits.time_limit_s,
         "output": str(work / "s3"),
     }
     report = work / "session.json"
     command = [*start.prefix, str(client_python()), str(script("session")), str(report)]
-    result = subprocess.run(
-        command,
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        timeout=time_limit_s * len(cases) + _OVERHEAD_S,
-    )
+    limit_s = limits.session_s(len(cases))
+    result = run_within(limit_s, "the client's session", command, stdin=json.dumps(job))
     if result.returncode:
-        raise RuntimeError(f"The client's session failed: {result.stderr.strip()[-2000:]}")
+        raise GateFailure(f"the client's session failed: {result.stderr.strip()[-300:]}", OWN_MEND)
     return _parse(json.loads(report.read_text(encoding="utf-8")), cases)
 
 
