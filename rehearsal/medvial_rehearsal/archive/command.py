@@ -1,6 +1,7 @@
 """The command of an image: whether it is in exec form, is there, and its user may run it."""
 
 import posixpath
+import re
 
 from medvial_rehearsal.archive.image import Image
 from medvial_rehearsal.archive.layer import Entry
@@ -11,6 +12,8 @@ from medvial_rehearsal.gates import GateFailure
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _EXEC_FORM = 'Write the exec form: ENTRYPOINT ["python", "process.py"]'
 _SHELLS = ("sh", "bash", "dash", "ash")
+# Options of Python that take a value, in the same word or the next; short ones may be joined: -um.
+_WITH_VALUE = re.compile(r"-[^-cmWX]*([cmWX])(.?)")
 
 
 def check_command(image: Image, user: User) -> str:
@@ -98,9 +101,13 @@ def _script(words: list[str]) -> str:
     """The file that Python is to run; "" where the command runs none."""
     if not posixpath.basename(words[0]).startswith("python"):
         return ""
-    for word in words[1:]:
-        if word in ("-c", "-m"):
-            return ""
+    rest = iter(words[1:])
+    for word in rest:
         if not word.startswith("-"):
             return word
+        option = _WITH_VALUE.match(word)
+        if option and option[1] in "cm":
+            return ""
+        if word == "--check-hash-based-pycs" or (option and not option[2]):
+            next(rest, "")
     return ""

@@ -105,6 +105,18 @@ class Image:
         ]
         return [*told, *[""] * len(self.layers)][: len(self.layers)]
 
+    def findings(self, kind: str) -> list[str]:
+        """Files with a finding of a kind, each with it, in any layer: also what a later removes."""
+        return sorted(
+            {
+                f"/{entry.path} ({note.removeprefix(kind)})"
+                for layer in self.layers
+                for entry in layer.entries
+                for note in entry.findings
+                if note.startswith(kind)
+            }
+        )
+
     def strings(self, key: str) -> list[str]:
         """A list of strings of the settings, empty where there is none."""
         value = self.settings.get(key)

@@ -12,7 +12,7 @@ from medvial_rehearsal.archive.image import (
     only_entry,
     read_archive,
 )
-from medvial_rehearsal.archive.inspection import DOWNLOAD, SECRET, secret_variables
+from medvial_rehearsal.archive.inspection import DOWNLOAD, LIBRARY_KEY, SECRET, secret_variables
 from medvial_rehearsal.archive.ledger import read_ledger
 from medvial_rehearsal.archive.users import resolve_user
 from medvial_rehearsal.gates import GateFailure, GateNotRun, GateWarning, Outcome, gate
@@ -205,16 +205,10 @@ def size(context: ImageContext) -> str:
 def secrets(context: ImageContext) -> None:
     """No keys, tokens or histories in any layer, no settings that the platform strips."""
     image = context.need_image()
-    found = [
-        f"/{entry.path} ({note.removeprefix(SECRET)})"
-        for layer in image.layers
-        for entry in layer.entries
-        for note in entry.findings
-        if note.startswith(SECRET)
-    ]
+    found = image.findings(SECRET)
     if found:
         raise GateFailure(
-            f"{_some(sorted(set(found)))}",
+            _some(found),
             "Keep it out by .dockerignore. Deleting it in a later layer leaves it in the archive. "
             "Take a key that was in an image for lost.",
         )
@@ -228,6 +222,12 @@ def secrets(context: ImageContext) -> None:
     if stripped:
         raise GateFailure(
             f"ENV sets {_some(stripped)}", "The platform strips GRAND_CHALLENGE_*: rename it."
+        )
+    keys = image.findings(LIBRARY_KEY)
+    if keys:
+        raise GateWarning(
+            f"keys among the libraries: {_some(keys)}",
+            "A library's own tests may have such; take any other key for lost.",
         )
 
 

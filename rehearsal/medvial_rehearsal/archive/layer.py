@@ -119,7 +119,7 @@ def _entry(member: tarfile.TarInfo, content: IO[bytes] | None) -> Entry:
     kind = _KINDS.get(member.type, "file")
     target = f"{member.devmajor}:{member.devminor}" if kind == "device" else member.linkname
     digest, kept, shebang = "", None, b""
-    findings = findings_by_name(path)
+    findings = findings_by_name(path, kind)
     if content is not None:
         small = member.size <= (_KEPT_LIMIT if _KEPT.fullmatch(path) else _SMALL)
         digest, whole = _read(content, keep=small)
