@@ -7,7 +7,7 @@ import pytest
 
 from medvial.cldetection import Config
 from medvial.errors import InputError
-from medvial.models import MANIFEST, ModelFolder, load_network, onnx_options
+from medvial.models import MANIFEST, ModelFolder, load_network, onnx_options, sha256
 from medvial.outputs import write_json
 
 
@@ -46,12 +46,56 @@ def test_another_tasks_model_is_refused(folder):
         ModelFolder.open(folder, task="gait")
 
 
-def test_a_manifest_cannot_point_outside(folder):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["files"] = {"../../etc/passwd": "0"}
-    write_json(folder / MANIFEST, manifest)
+def test_a_model_may_have_subfolders(tmp_path):
+    for name in ("fold_0/w.bin", "fold_0/manifest.json", "fold_0/.DS_Store", ".git/x", "w.part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "fold_0").chmod(0o700)
+    ModelFolder.seal(tmp_path, task="cldetection", config={})
+    opened = ModelFolder.open(tmp_path, task="cldetection")
+    assert list(opened.manifest.files) == ["fold_0/manifest.json", "fold_0/w.bin"]
+    assert (tmp_path / "fold_0").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "fold_0" / "w.bin").write_text("other")
+    with pytest.raises(InputError, match=r"fold_0/w\.bin with sha256 .* the file was altered"):
+        ModelFolder.open(tmp_path, task="cldetection")
+
+
+def rewrite(folder, **fields):
+    """Change fields of a manifest."""
+    write_json(folder / MANIFEST, json.loads((folder / MANIFEST).read_text()) | fields)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../../etc/passwd", "sub/../../x", "sub/../model.onnx", "/etc/passwd", "//etc/passwd"),
+        *("..", ".", "", "./model.onnx", "sub//x", "sub/"),
+    ],
+)
+def test_a_manifest_cannot_point_outside(folder, name):
+    rewrite(folder, files={name: "0"})
     with pytest.raises(InputError, match="plain file names"):
         ModelFolder.open(folder, task="cldetection")
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path):
+    folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "w.bin").write_bytes(b"weights")
+    (folder / "sub").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(InputError, match=r"model/sub, which the manifest lists, got a folder"):
+        ModelFolder.seal(folder, task="cldetection", config={})
+    (folder / "sub").rename(folder / ".sub")
+    ModelFolder.seal(folder, task="cldetection", config={})
+    (folder / ".sub").rename(folder / "sub")
+    rewrite(folder, files={"sub/w.bin": sha256(elsewhere / "w.bin")})
+    with pytest.raises(InputError, match=r"sub/w\.bin in the model folder, got a link to"):
+        ModelFolder.open(folder, task="cldetection")
+    (folder / "sub").unlink()
+    (folder / "again").symlink_to("again")
+    with pytest.raises(InputError, match=r"again, which the manifest lists, got no such file"):
+        ModelFolder.seal(folder, task="cldetection", config={})
 
 
 def test_a_configuration_of_another_version_is_refused(folder):
@@ -68,9 +112,7 @@ def test_files_that_no_backend_reads_are_named(tmp_path):
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_used(folder):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["files"] = {}
-    write_json(folder / MANIFEST, manifest)
+    rewrite(folder, files={})
     opened = ModelFolder.open(folder, task="cldetection")
     with pytest.raises(InputError, match=r"Expected model\.onnx with ONNX Runtime, or"):
         load_network(opened, lambda: None)

@@ -80,6 +80,19 @@ def test_an_image_output_needs_no_image_input(tmp_path, output):
     assert SimpleITK.ReadImage(str(picture)).GetSize() == (32, 24, 5)
 
 
+def test_the_readme_seals_weights_in_subfolders(tmp_path):
+    new("folds", input=["Image:ct"], output=["Float:score"], into=tmp_path)
+    folder = tmp_path / "folds"
+    (folder / "model" / "fold_0").mkdir()
+    (folder / "model" / "fold_0" / "w.bin").write_bytes(b"weights")
+    (command,) = re.findall(r'python -c "(.*?)"', (folder / "README.md").read_text(), re.DOTALL)
+    subprocess.run(
+        [sys.executable, "-c", command.replace("\\\n", "")], cwd=folder, check=True, timeout=60
+    )
+    assert "fold_0/w.bin" in ModelFolder.open(folder / "model", task="folds").manifest.files
+    assert run_program(folder).returncode == 0
+
+
 def test_a_folder_has_all_that_a_task_has(tmp_path):
     kinds = {"input": ["image:ct", "Float:age:numbers/a.json"], "output": ["multiple-points:spots"]}
     new("spots", **kinds, into=tmp_path)

@@ -146,6 +146,14 @@ def test_changed_images_are_what_they_are_called(staged, change, shape, dtype):
     assert check()
 
 
+def test_a_model_is_damaged_where_its_program_looks(tmp_path):
+    for name, size in ((".DS_Store", 9), ("fold_0/w.bin", 4), ("manifest.json", 2)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    broken_inputs.truncate_largest(tmp_path)
+    assert (tmp_path / "fold_0" / "w.bin").stat().st_size == 2
+
+
 def test_inputs_are_broken_where_it_is_asked(staged):
     broken_inputs.each(INTERFACE, (staging.is_image, broken_inputs.double))(staged)
     assert len(staging.images_in(staged / "images" / "scan")) == 2

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,16 @@ def test_export_agrees_with_the_report(run, data, tmp_path):
         found = predictor(tmp_path / "films" / f"{row['video']}.mp4")
         told = [float(row[f"p_{name}"]) for name in CLASSES]
         np.testing.assert_allclose(found.classified.probabilities, told, atol=1e-5)
+
+
+def test_export_keeps_subfolders(run, data, tmp_path):
+    model = shutil.copytree(run / "model", tmp_path / "model")
+    (model / "notes").mkdir()
+    (model / "notes" / "film.txt").write_text("seen")
+    fields = vars(ModelFolder.open(model, task="video").manifest)
+    ModelFolder.seal(model, **{key: value for key, value in fields.items() if key != "files"})
+    step("export", f"--run={model}", f"--data={data}", f"--out={tmp_path / 'out'}")
+    assert "notes/film.txt" in ModelFolder.open(tmp_path / "out", task="video").manifest.files
 
 
 def test_validate_and_export_without_training(run, data):

@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +32,7 @@ class Manifest:
     config: dict[str, Any]
     """The task's Config, field by field."""
     files: dict[str, str]
-    """sha256 (hex) of every other file in the folder, by name."""
+    """sha256 (hex) of every other file, by its path in the folder: fold_0/model.onnx."""
     training: dict[str, Any] = field(default_factory=dict)
     """Data, licence, whether it is a phantom, git revision, versions."""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,8 @@ class ModelFolder:
             task: Whose model it must be; one of several where a program serves several tasks.
 
         Raises:
-            InputError: The manifest or a file is missing or altered, or it is another task's.
+            InputError: The manifest or a file is missing or altered, a link leads out of the
+                folder, or it is another task's.
         """
         if not (path / MANIFEST).is_file():
             found = sorted(p.name for p in path.iterdir())[:10] if path.is_dir() else []
@@ -63,26 +64,34 @@ class ModelFolder:
                 f"Expected a model folder with {MANIFEST} at {path}, got {found or 'nothing'}. "
                 "Upload or mount the model tarball (export.sh writes it), or run steps 2 and 4."
             )
-        manifest = _parse_manifest(path / MANIFEST)
+        manifest = read_manifest(path)
         tasks = (task,) if isinstance(task, str) else task
         if manifest.task not in tasks:
             raise InputError(
                 f"Expected a model of {' or '.join(tasks)} in {path}, got one of {manifest.task}."
             )
         for name, digest in manifest.files.items():
-            _verify(path / name, digest)
+            _verify(path, name, digest)
         return cls(path, manifest)
 
     @classmethod
     def seal(cls, path: Path, **fields: Any) -> "ModelFolder":
-        """Write the manifest of the files that are in the folder now; `fields` as in Manifest."""
-        files = {
-            file.name: sha256(file)
-            for file in sorted(path.iterdir())
-            if file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".part"
-        }
-        for name in files:
-            (path / name).chmod(0o644)  # the container's user is not the one who trained
+        """Write the manifest of the files that are in the folder and its subfolders now.
+
+        Hidden and unfinished (.part) files and folders are left out.
+
+        Args:
+            path: The folder.
+            fields: As in Manifest.
+
+        Raises:
+            InputError: A link leads to a folder, out of the model folder, or nowhere.
+        """
+        files = {name: sha256(listed_file(path, name)) for name in _names(path)}
+        for name in files:  # the container's user is not the one who trained
+            (path / name).chmod(0o644)
+            for folder in PurePosixPath(name).parents:
+                (path / folder).chmod(0o755)
         manifest = Manifest(files=files, **fields)
         write_json(path / MANIFEST, dataclasses.asdict(manifest))
         (path / MANIFEST).chmod(0o644)
@@ -198,23 +207,70 @@ def onnx_options() -> Any:
     return options
 
 
-def _parse_manifest(path: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a model folder; its files are not looked at.
+
+    Raises:
+        InputError: It is missing, or has another form.
+    """
+    path = folder / MANIFEST
     values = read_json(path)
     try:
         manifest = Manifest(**values)
     except TypeError as error:
         raise InputError(f"Expected the fields of a manifest in {path}: {error}.") from None
-    unsafe = [name for name in manifest.files if Path(name).name != name]
+    unsafe = [name for name in manifest.files if not _is_plain(name)]
     if unsafe:
-        raise InputError(f"Expected plain file names in {path}, got {unsafe}.")
+        raise InputError(
+            f"Expected plain file names, such as w.bin or fold_0/w.bin, in {path}, got {unsafe}."
+        )
     return manifest
 
 
-def _verify(path: Path, digest: str) -> None:
+def listed_file(folder: Path, name: str) -> Path:
+    """Where a file lies that the manifest of a model folder lists.
+
+    Raises:
+        InputError: There is no such file, or a link leads out of the folder.
+    """
+    path = folder / name
     if not path.is_file():
-        raise InputError(f"Expected {path}, which the manifest lists, got no such file.")
+        got = "a folder, or a link to one" if path.is_dir() else "no such file"
+        raise InputError(
+            f"Expected {path}, which the manifest lists, got {got}. Put the files themselves there "
+            "and seal the folder again: step 4 does."
+        )
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"Expected {path} in the model folder, got a link to {path.resolve()}. Put a copy in "
+            "the link's place: the platform has this folder alone."
+        )
+    return path
+
+
+def _names(folder: Path) -> list[str]:
+    """The files to be listed, by their paths in the folder."""
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*"))]
+    return [
+        path.as_posix()
+        for path in paths
+        if path != Path(MANIFEST)
+        and not any(part.startswith(".") or part.endswith(".part") for part in path.parts)
+        and ((folder / path).is_symlink() or not (folder / path).is_dir())
+    ]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays below the folder, and is the only way to write it."""
+    path = PurePosixPath(name)
+    below = bool(path.name) and not path.is_absolute() and ".." not in path.parts
+    return below and name == path.as_posix()
+
+
+def _verify(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
     try:
-        got = sha256(path)
+        got = sha256(listed_file(folder, name))
     except OSError as error:
         raise InputError(
             f"Expected to read {path}, got: {error.strerror}. Make the model folder readable for "

@@ -107,13 +107,14 @@ def complete(context: ModelContext) -> str:
     if missing or extra:
         raise GateFailure(
             f"missing: {', '.join(missing) or 'none'}; not listed: {', '.join(extra) or 'none'}",
-            "Run step 4 and export again.",
+            "Run step 4, or seal the model folder, and export again.",
         )
     altered = sorted(name for name, digest in declared.items() if found[name] != digest)
     if altered:
         raise GateFailure(
             f"other sha256 sums than in {MANIFEST}: {', '.join(altered)}",
-            "The model folder was altered after step 4: run step 4 and export again.",
+            "The model folder was altered after it was sealed: run step 4, or seal it, and export "
+            "again.",
         )
     return f"a model of {context.task}: {', '.join(sorted(found))}"
 

@@ -5,16 +5,19 @@ python -m medvial_rehearsal.archive.pack MODEL_FOLDER MODEL.tar.gz
 
 import contextlib
 import gzip
+import logging
 import sys
 import tarfile
 from pathlib import Path
 
 from medvial.errors import InputError
-from medvial.models import MANIFEST
+from medvial.models import MANIFEST, listed_file, read_manifest
+
+log = logging.getLogger(__name__)
 
 
 def pack_model(model: Path, out: Path) -> None:
-    """Write a model folder as a .tar.gz.
+    """Write a model folder as a .tar.gz: its manifest, and the files that this lists.
 
     Root-relative, sorted, without the host's owners, modes and times; links become files.
 
@@ -23,10 +26,14 @@ def pack_model(model: Path, out: Path) -> None:
         out: The tarball; written under a temporary name first.
 
     Raises:
-        InputError: There is no model folder, or it cannot be read or written.
+        InputError: There is no model folder, a file of it is missing or a link out of it, or it
+            cannot be read or written.
     """
     if not (model / MANIFEST).is_file():
         raise InputError(f"Expected a model folder with {MANIFEST} at {model}: run step 4.")
+    names = sorted({MANIFEST, *read_manifest(model).files})
+    files = {name: listed_file(model, name) for name in names}
+    _tell_unlisted(model, names)
     part = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +42,20 @@ def pack_model(model: Path, out: Path) -> None:
             gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for path in sorted(p for p in model.rglob("*") if p.is_file()):
-                _add(archive, path, path.relative_to(model).as_posix())
+            for name, path in files.items():
+                _add(archive, path, name)
         part.replace(out)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise InputError(f"Expected to pack {model} as {out}, got: {error}.") from None
+
+
+def _tell_unlisted(model: Path, names: list[str]) -> None:
+    found = (path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file())
+    unlisted = sorted(set(found) - set(names))
+    if unlisted:
+        log.warning("Not packed, as %s does not list them: %s", MANIFEST, ", ".join(unlisted))
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:

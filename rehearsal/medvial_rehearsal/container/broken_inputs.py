@@ -150,8 +150,8 @@ def mirrored(axis: int) -> Change:
 
 
 def truncate_largest(model: Path) -> None:
-    """Cut the largest file of a model folder in half."""
-    files = [p for p in model.rglob("*") if p.is_file()]
+    """Cut the largest file of a model folder in half; hidden ones are not the model's."""
+    files = [p for p in model.rglob("[!.]*") if p.is_file()]
     cut_half(max(files, key=lambda p: p.stat().st_size))
 
 

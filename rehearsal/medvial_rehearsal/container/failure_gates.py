@@ -128,7 +128,7 @@ def stops(context: Rehearsal) -> str:
 @gate("B6", "a missing and a damaged model")
 def bad_model(context: Rehearsal) -> str:
     """Not uploaded, not activated, or cut off on the way."""
-    if not any(context.model.rglob("*")):
+    if not any(context.model.rglob("[!.]*")):
         return "the algorithm has no model"
     missing, damaged = context.work / "model-missing", context.work / "model-damaged"
     missing.mkdir(exist_ok=True)

@@ -8,8 +8,7 @@ from typing import Any, cast
 from torch import nn
 
 from medvial.errors import InputError
-from medvial.models import MANIFEST, ModelFolder
-from medvial.outputs import read_json
+from medvial.models import MANIFEST, ModelFolder, read_manifest
 from medvial.video_classification.config import ClipConfig
 from medvial.video_classification.image_networks import FusedFrames
 from medvial_training.weights import (
@@ -139,7 +138,7 @@ def _network_file(folder: Path) -> Path:
     """The network of a model folder of gait or video."""
     if not (folder / MANIFEST).is_file():
         raise InputError(f"Expected weights or a model folder at {folder}, got no {MANIFEST}.")
-    task = read_json(folder / MANIFEST).get("task", "")
+    task = read_manifest(folder).task
     files = ModelFolder.open(folder, task=task).manifest.files
     name = next((name for name in NETWORK_FILES if name in files), None)
     if name is None:

@@ -62,6 +62,7 @@ def write_export(source: Path, target: Path, data: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for name in folder.manifest.files:
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder.path / name, part / name)
     difference = export_onnx(net, _examples(config, data), part / ONNX)
     write_json(part / IDS, {label: number for number, label in enumerate(config.labels)})
