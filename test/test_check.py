@@ -543,6 +543,8 @@ def test_failure_15_model_with_links(tmp_path, kind, target, text):
         ({"manifest.json": b"{"}, "B4", "no object with an object files"),
         ({"manifest.json": b"[1]"}, "B4", "no object with"),
         ({"manifest.json": b'{"files": [1]}'}, "B4", "no object with"),
+        ({"manifest.json": b'{"files": [["model.onnx", "0"]]}'}, "B4", "no object with"),
+        ({"manifest.json": b'{"files": null}'}, "B4", "no object with"),
         ({"model.onnx": None}, "B4", "missing: model.onnx; not listed: none"),
         ({"a.txt": b""}, "B4", "missing: none; not listed: a.txt"),
         ({"model.onnx": b"WEIGHTS"}, "B4", "other sha256 sums than in manifest.json: model.onnx"),

@@ -78,6 +78,26 @@ def test_a_manifest_cannot_point_outside(folder, name):
         ModelFolder.open(folder, task="cldetection")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"files": None}, {"files": ["model.onnx"]}, {"files": {"model.onnx": 5}}),
+        *({"task": 3}, {"config": [1]}, {"training": None}, {"metrics": "x"}),
+    ],
+)
+def test_a_manifest_of_other_types_is_refused(folder, fields):
+    rewrite(folder, **fields)
+    with pytest.raises(InputError, match=rf"manifest\.json, got others in {next(iter(fields))}\."):
+        ModelFolder.open(folder, task="cldetection")
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '{"files": {}}'])
+def test_what_is_no_manifest_is_refused(folder, content):
+    (folder / MANIFEST).write_text(content)
+    with pytest.raises(InputError, match=r"fields of a manifest in .*manifest\.json"):
+        ModelFolder.open(folder, task="cldetection")
+
+
 def test_links_out_of_the_folder_are_refused(tmp_path):
     folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
     folder.mkdir()

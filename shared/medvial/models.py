@@ -219,6 +219,13 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**values)
     except TypeError as error:
         raise InputError(f"Expected the fields of a manifest in {path}: {error}.") from None
+    types = dict.fromkeys(("config", "files", "training", "metrics"), dict) | {"task": str}
+    wrong = [name for name, kind in types.items() if not isinstance(getattr(manifest, name), kind)]
+    if wrong or not all(isinstance(digest, str) for digest in manifest.files.values()):
+        raise InputError(
+            f"Expected text as task and as sums, objects else, in {path}, got others in "
+            f"{', '.join(wrong) or 'files'}. Copy the model folder again, or seal it."
+        )
     unsafe = [name for name in manifest.files if not _is_plain(name)]
     if unsafe:
         raise InputError(
@@ -262,9 +269,7 @@ def _names(folder: Path) -> list[str]:
 
 def _is_plain(name: str) -> bool:
     """Whether a name stays below the folder, and is the only way to write it."""
-    path = PurePosixPath(name)
-    below = bool(path.name) and not path.is_absolute() and ".." not in path.parts
-    return below and name == path.as_posix()
+    return {"", ".", ".."}.isdisjoint(name.split("/"))
 
 
 def _verify(folder: Path, name: str, digest: str) -> None:

@@ -159,10 +159,12 @@ def _declared(context: ModelContext) -> dict[str, Any]:
         raise GateFailure(f"no {MANIFEST} at the top of the archive", _PACK)
     try:
         values = json.loads(context.manifest)
-        files = dict(values["files"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        files = values["files"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        files = None
+    if not isinstance(files, dict):
         raise GateFailure(
-            f"{MANIFEST} is no object with an object files: {type(error).__name__} {error}",
-            "Run step 4 and export again.",
-        ) from None
+            f"{MANIFEST} is no object with an object files",
+            "Run step 4, or seal the model folder, and export again.",
+        )
     return files
