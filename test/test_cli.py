@@ -35,6 +35,7 @@ PROCESS = """
     from medvial.stacks import open_stack
 
     log = logging.getLogger("medvial.test")
+    own_log = logging.getLogger(__name__)
     loads = []
 
     class Report(Algorithm):
@@ -43,6 +44,7 @@ PROCESS = """
 
         def predict(self):
             log.info("a line of the log")
+            own_log.info("a line of the log")
             self.report = {"loads": loads, "sockets": sorted(s.slug for s in self.interface.inputs)}
             if self.input_for("a-film"):
                 info = open_stack(self.image_for("a-film")).info

@@ -57,7 +57,8 @@ def predict(
     check_named(algorithm.interfaces, others)
     check_slug(algorithm.interfaces, as_input)
     targets = _targets(files, out, overwrite=overwrite)
-    logging.getLogger("medvial").setLevel(logging.WARNING)  # a line a file is enough
+    for name in ("medvial", type(algorithm).__module__):
+        logging.getLogger(name).setLevel(logging.WARNING)  # a line a file is enough
     algorithm.load()
     failed = 0
     with _progress(algorithm, len(files)) as say:
