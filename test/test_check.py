@@ -119,6 +119,13 @@ def test_failure_03_weights_and_caches_in_the_image(tmp_path):
     assert not bad(outcomes_of(image(tmp_path, files)))
 
 
+@pytest.mark.parametrize("weights", [5, "/opt/w/x.onnx", None, {"/opt/w/x.onnx": 1}])
+def test_weights_are_declared_as_a_list(tmp_path, weights):
+    declared = json.dumps(MANIFEST | {"weights": weights}).encode()
+    files = {"opt/w/x.onnx": b"\1" * 2_000_000, "opt/app/medvial.json": declared}
+    expect(image(tmp_path, files), "A8", "no list of paths", '"weights": [')
+
+
 def test_failure_03_code_that_downloads_is_a_warning(tmp_path):
     code = b"import torch\nnet = torch.hub.load('a', 'b')\n"
     path = image(tmp_path, {"opt/app/net.py": code})
@@ -601,6 +608,31 @@ def test_the_command_writes_outcomes_and_says_what_to_do(tmp_path, capsys):
     assert check(model, only_model=True) == 0
     with pytest.raises(InputError, match="Expected an image archive"):
         check(model, ledger=ledger, uploaded=True)
+
+
+def test_a_model_in_the_place_of_an_image_is_told(tmp_path):
+    path = write_model(tmp_path / "m.tar.gz")
+    expect(path, "A2", "m.tar.gz is a model tarball, not an image", "Add --only-model")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"only_model": True, "model": True}, "Expected --only-model without a second archive"),
+        ({"only_model": True, "record": True, "uploaded": True}, "without --record, --uploaded,"),
+        ({"only_model": True, "sbom": True}, "without --sbom,"),
+        ({"uploaded": True, "json": True}, "Expected --uploaded without --json"),
+        ({"uploaded": True, "model": True, "record": True}, "without --record, a second archive,"),
+        ({"uploaded": True, "sbom": True}, "without --sbom,"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, options, told):
+    path, ledger = write_model(tmp_path / "m.tar.gz"), tmp_path / "ledger.json"
+    files = {"model": path, "json": tmp_path / "o.json", "sbom": tmp_path / "o.cdx.json"}
+    options = {name: files.get(name, value) for name, value in options.items()}
+    with pytest.raises(InputError, match=told):
+        check(path, ledger=ledger, **options)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_reading_keeps_no_content(tmp_path):

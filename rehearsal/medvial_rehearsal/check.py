@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -52,9 +53,14 @@ def check(
         0 if nothing failed, else 1.
 
     Raises:
-        InputError: There is no such file, the ledger cannot be read or written, or there is no
-            image to mark.
+        InputError: There is no such file, an option has nothing to do beside another, the ledger
+            cannot be read or written, or there is no image to mark.
     """
+    image_only = {"--sbom": sbom, "--record": record, "a second archive": model}
+    if only_model:
+        _refuse("--only-model", image_only | {"--uploaded": uploaded})
+    if uploaded:
+        _refuse("--uploaded", image_only | {"--json": json})
     for path in filter(None, (image, model)):
         if not path.is_file():
             raise InputError(f"Expected an archive, found no file at {path}. export.sh writes it.")
@@ -96,6 +102,15 @@ def show_layers(image: Image, console: Console | None = None) -> None:
     console.print()
     console.print(table)
     console.print(f"file tree sha256 {image.tree.digest()}", highlight=False)
+
+
+def _refuse(option: str, others: Mapping[str, object]) -> None:
+    idle = [name for name, value in others.items() if value]
+    if idle:
+        raise InputError(
+            f"Expected {option} without {', '.join(idle)}, which it would leave undone. Run "
+            "medvial check twice, once for each."
+        )
 
 
 def _write(context: ImageContext, sbom: Path | None, *, record: bool) -> None:

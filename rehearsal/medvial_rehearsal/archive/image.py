@@ -149,11 +149,17 @@ def only_entry(archive: ImageArchive) -> dict[str, Any]:
     """The archive's one entry of manifest.json.
 
     Raises:
-        GateFailure: There is no such file, it has another form, or names more or less than one.
+        GateFailure: There is no such file, it has another form or is a model's, or names more or
+            less than one image.
     """
     if "manifest.json" not in archive.metadata:
         raise GateFailure(f"no manifest.json in {archive.path.name}", _AGAIN)
     entries = parse_json(archive.metadata["manifest.json"], "manifest.json")
+    if isinstance(entries, dict) and {"task", "files"} <= entries.keys():
+        raise GateFailure(
+            f"{archive.path.name} is a model tarball, not an image",
+            "Add --only-model, or name the image before it: medvial check IMAGE MODEL",
+        )
     if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
         raise GateFailure(
             f"manifest.json is no list of objects with Config and Layers: {str(entries)[:60]}",

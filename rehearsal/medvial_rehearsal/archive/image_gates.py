@@ -263,7 +263,12 @@ GATES: tuple[Callable[[ImageContext], Outcome], ...] = (
 
 def _undeclared_weights(image: Image) -> list[str]:
     """Weights and download caches above the budget, each with its size."""
-    declared = (image.manifest or {}).get("weights") or []
+    declared = (image.manifest or {}).get("weights", [])
+    if not isinstance(declared, list):
+        raise GateFailure(
+            f'"weights" in the image\'s medvial.json is {str(declared)[:60]!r}, no list of paths',
+            'Write "weights": ["/opt/…"] into sockets.json, and build again.',
+        )
     return [
         f"/{entry.path} ({entry.size / 1e6:.1f} MB)"
         for entry in image.tree
