@@ -11,7 +11,6 @@ from medvial.echonet.volumes import (
     area_length_volume,
     disk_volume,
     ejection_fraction,
-    volume_curve,
 )
 from medvial.errors import InputError
 
@@ -136,17 +135,6 @@ def test_unusable_masks_are_refused(mask, message):
 def test_unusable_spacing_is_refused(spacing):
     with pytest.raises(InputError, match="above 0, or None"):
         disk_volume(spheroid(60, 0.3)[0], spacing_cm=spacing)
-
-
-def test_volume_curve_takes_the_largest_part_and_nan_where_there_is_none():
-    mask, volume, _, _ = spheroid(60, 0.3)
-    split = mask.copy()
-    split[:12, :12] = True
-    curve = volume_curve(iter([mask, np.zeros_like(mask), split]), spacing_cm=0.1)
-    assert np.isnan(curve[1])
-    assert curve[[0, 2]] == pytest.approx(volume * 0.1**3, rel=0.03)
-    by_area = volume_curve(mask[None], 0.1, "area_length")
-    assert by_area[0] == pytest.approx(volume * 0.1**3, rel=0.03)
 
 
 def test_largest_component_joins_diagonal_neighbours():

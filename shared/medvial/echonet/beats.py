@@ -159,26 +159,6 @@ def smooth_curve(
     return np.interp(times_s, grid, even)
 
 
-def beat_ejection_fractions(
-    beats: Sequence[Beat], volumes: NDArray[Any], *, complete_only: bool = True
-) -> NDArray[np.float64]:
-    """Ejection fraction of each beat, 100 (V[ed] - V[es]) / V[ed] in percent.
-
-    Args:
-        beats: Of `find_beats`.
-        volumes: (T,) volume in each frame, any unit.
-        complete_only: Leave out beats that the clip's ends may have cut.
-
-    Returns:
-        One value a beat; NaN where a volume is missing. A cine's ejection fraction is their mean.
-    """
-    chosen = [beat for beat in beats if beat.complete or not complete_only]
-    values = np.asarray(volumes, np.float64)
-    ed, es = values[[beat.ed for beat in chosen]], values[[beat.es for beat in chosen]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(ed > 0, 100 * (ed - es) / ed, np.nan)
-
-
 def summarise_rhythm(beats: Sequence[Beat], times_s: NDArray[Any] | float) -> Rhythm:
     """Heart rate and variability from the times of the end-systoles.
 

@@ -7,9 +7,8 @@ from the two-plane reference, of which 4 remain after a linear fit. In pixels, v
 meaning by themselves, but the ejection fraction has: it is free of scale.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,11 @@ from medvial.echonet.long_axis import (
     Outline,
     check_mask,
     find_long_axis,
-    largest_component,
     outline,
 )
 from medvial.errors import InputError
 
 DISKS = 20  # of the guideline
-Method = Literal["disks", "area_length"]
 
 
 @dataclass(frozen=True)
@@ -125,35 +122,6 @@ def ejection_fraction(edv: float, esv: float) -> float:
     if not (np.isfinite(edv) and np.isfinite(esv) and edv > 0):
         return float("nan")
     return float(100 * (edv - esv) / edv)
-
-
-def volume_curve(
-    masks: Iterable[NDArray[Any]],
-    spacing_cm: float | tuple[float, float] | None = None,
-    method: Method = "disks",
-) -> NDArray[np.float64]:
-    """Volume of each frame of a cine, from the largest part of its mask.
-
-    Args:
-        masks: T masks of shape (H, W), one at a time or as an array (T, H, W).
-        spacing_cm: As for `disk_volume`.
-        method: The formula.
-
-    Returns:
-        (T,) in mL, or in pixels3 without calibration; NaN where no ventricle was found.
-    """
-    return np.array([_volume_or_nan(mask, spacing_cm, method) for mask in masks], np.float64)
-
-
-def _volume_or_nan(
-    mask: NDArray[Any], spacing_cm: float | tuple[float, float] | None, method: Method
-) -> float:
-    part = largest_component(mask)
-    try:
-        disks = disk_volume(part, spacing_cm=spacing_cm)
-    except InputError:
-        return float("nan")
-    return disks.volume if method == "disks" else disks.area_length
 
 
 def _spacing(spacing_cm: float | tuple[float, float] | None) -> tuple[float, float]:

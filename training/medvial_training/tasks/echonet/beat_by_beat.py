@@ -55,8 +55,6 @@ class BeatRules:
 
 
 R_SCRIPT = BeatRules()
-MENDED = BeatRules(duplicates="once", late="last_clip", no_beat="first_clip")
-"""Every beat counts once, and every video has a result."""
 
 
 def clip_starts(
