@@ -144,6 +144,25 @@ def test_irregular_and_coarse_times_give_the_same_beats():
         )
 
 
+@pytest.mark.parametrize("gap_s", [60.0, 1e8])
+def test_nothing_reaches_across_a_gap_in_the_times(gap_s):
+    area, times = wave()
+    parts = find_beats(area[:110], times[:110]), find_beats(area[110:], times[110:])
+    late = [Beat(b.ed + 110, b.es + 110, b.ed_seen, b.es_seen) for b in parts[1]]
+    times[110:] += gap_s
+    found = find_beats(area, times)
+    assert found == [*parts[0], *late]
+    assert [b.es for b in found if b.es_seen] == [20, 60, 100, 140, 180]
+    rhythm = summarise_rhythm(found, times)
+    assert rhythm.intervals == 3
+    assert rhythm.heart_rate_bpm == pytest.approx(75)
+
+
+def test_frames_in_bursts_take_no_more_memory_than_others():
+    times = np.cumsum(np.where(np.arange(9000) % 3, 1e-6, 0.9))
+    assert find_beats(np.full(9000, 700.0), times) == []
+
+
 def test_wrong_frames_do_not_make_beats():
     area, times = wave()
     area[[10, 45, 130]] = [np.nan, 0, np.inf]

@@ -12,6 +12,7 @@ from medvial.echonet.clips import (
     frame_rate,
     last_clip_start,
     sampling_rate,
+    time_gaps,
 )
 from medvial.echonet.config import Config
 
@@ -109,3 +110,10 @@ def test_a_video_shorter_than_a_clip_of_uneven_times():
     times_s = np.array([0.0, 0.1, 0.5, 0.6])
     assert last_clip_start(4, times_s, config) == 0
     assert (clip_indices(0, times_s, config, 4) == [0, BEYOND, BEYOND, BEYOND]).all()
+
+
+def test_gaps_are_jumps_of_more_than_a_second_and_ten_frames():
+    assert time_gaps(np.arange(90) / 50).tolist() == []
+    assert time_gaps(np.array([0.0])).tolist() == []
+    assert time_gaps(np.array([0, 0.02, 0.04, 0.9, 0.92, 2.0, 2.02])).tolist() == [5]
+    assert time_gaps(np.array([0, 0.5, 1.0, 3.0, 3.5, 9.0])).tolist() == [5]

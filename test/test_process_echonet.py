@@ -318,6 +318,18 @@ def test_a_dicom_has_volumes_by_its_region(stubbed):
     assert min(map(dice, SimpleITK.GetArrayFromImage(masks) > 0, film.masks)) > 0.95
 
 
+def test_a_gap_in_the_times_is_flagged_and_nothing_is_measured_across_it(stubbed):
+    times_ms = ["0"] + ["25"] * 199
+    times_ms[60] = "1e8"
+    film = make_film(200)
+    write_dicom(stubbed.place(DICOM), film.frames, FrameTime=None, FrameTimeVector=times_ms)
+    _, _, report = stubbed.run()
+    assert flags(report) == {"time-gap"}
+    (flag,) = report["quality"]["flags"]
+    assert "jump by 1e+05 s after frame 60" in flag["message"]
+    assert report["rhythm"]["heart_rate_bpm"] == pytest.approx(80, abs=1)
+
+
 def test_a_jpeg_dicom_in_ybr_is_read(stubbed):
     film = make_film()
     rgb = np.repeat(film.frames[..., None], 3, axis=-1)

@@ -259,3 +259,12 @@ def test_options_have_documented_defaults():
     for bad in ({"k": 1}, {"valid_share": 0.0}, {"valid_share": 0.6}):
         with pytest.raises(InputError, match=r"folds\."):
             FoldOptions(**bad)
+
+
+def test_copies_with_a_wrong_time_stamp_are_found():
+    film = walk(3, True)
+    for gap_s in (10.5, 1e8):
+        times_s = np.arange(len(film)) / FPS
+        times_s[len(film) // 2 :] += gap_s
+        (pair,) = find_near_duplicate_videos([(film, times_s), (film.copy(), times_s)])
+        assert (pair.first, pair.second, pair.distance) == (0, 1, 0.0)

@@ -78,12 +78,14 @@ def find_near_duplicate_videos(
 
 def _movement(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Image:
     """(S, 144) how the pictures of a video change, each of length 1 (0 where nothing moves)."""
-    last_s = float(times_s[-1]) - _STEP_S + 1e-9
-    moments = np.arange(float(times_s[0]), last_s, 1 / SAMPLES_HZ)[:_MOST_SAMPLES]
+    first_s = float(times_s[0])
+    last_s = min(float(times_s[-1]) - _STEP_S + 1e-9, first_s + _MOST_SAMPLES / SAMPLES_HZ)
+    moments = np.arange(first_s, last_s, 1 / SAMPLES_HZ)[:_MOST_SAMPLES]
     if not len(moments):
         return np.zeros((0, _SIDE * _SIDE), np.float32)
-    small = np.stack([_small(frame) for frame in frames[times_s <= moments[-1] + 2 * _STEP_S]])
-    change = small[_nearest(times_s, moments + _STEP_S)] - small[_nearest(times_s, moments)]
+    before, after = _nearest(times_s, moments), _nearest(times_s, moments + _STEP_S)
+    small = np.stack([_small(frame) for frame in frames[: after[-1] + 1]])
+    change = small[after] - small[before]
     change -= change.mean(axis=1, keepdims=True)
     length = np.linalg.norm(change, axis=1, keepdims=True)
     still = length < _STILL

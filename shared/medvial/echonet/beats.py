@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from medvial.echonet.clips import time_gaps
 from medvial.echonet.config import Config
 from medvial.errors import InputError
 
@@ -24,6 +25,7 @@ NEAR_FRAMES = 0.6  # of that: frames nearer than this are averaged
 EDGE = 0.25  # of the smoothing window: this near the clip's ends an extreme may not be one
 IRREGULAR_CV = 0.10
 MIN_INTERVALS = 3  # of a spread that means something
+GRID_POINTS = 10.0  # of the even grid a frame, at most: times may be anything
 SOURCE_DISTANCE, SOURCE_PROMINENCE, SOURCE_TRIM = 20, 0.5, (0.05, 0.95)
 
 
@@ -107,9 +109,9 @@ def find_beats(
         options: How; None takes the defaults.
 
     Returns:
-        In order of time, incomplete first and last ones included and flagged. Empty for a curve
-        that does not beat: constant, fewer than 3 frames, or half of its frames without a
-        ventricle.
+        In order of time, incomplete first and last ones included and flagged. None reaches across
+        a gap in the times (`clips.time_gaps`). Empty for a curve that does not beat: constant,
+        fewer than 3 frames, or half of its frames without a ventricle.
 
     Raises:
         InputError: The times do not fit the areas or do not increase.
@@ -121,13 +123,19 @@ def find_beats(
     if len(values) < MIN_FRAMES or seen.sum() * 2 <= len(values):
         return []
     values = np.interp(times, times[seen], values[seen])
-    curve = smooth_curve(values, times, options.smoothing_s)
-    low, high = np.quantile(curve, [0.05, 0.95])
-    if high - low < options.min_change * np.median(curve):
+    parts = np.split(np.arange(len(times)), time_gaps(times))
+    parts = [part for part in parts if len(part) >= MIN_FRAMES]
+    curves = [smooth_curve(values[part], times[part], options.smoothing_s) for part in parts]
+    low, high = np.quantile(np.concatenate(curves), [0.05, 0.95]) if curves else (0.0, 0.0)
+    if not curves or high - low < options.min_change * np.median(np.concatenate(curves)):
         return []
-    systoles = _systoles(curve, times, float(high - low), options)
-    beats = _beats(curve, times, systoles, options.smoothing_s * EDGE)
-    return [_to_extremes(beat, values, times, options.smoothing_s * NEAR) for beat in beats]
+    found = []
+    for part, curve in zip(parts, curves, strict=True):
+        systoles = _systoles(curve, times[part], float(high - low), options)
+        for beat in _beats(curve, times[part], systoles, options.smoothing_s * EDGE):
+            exact = _to_extremes(beat, values[part], times[part], options.smoothing_s * NEAR)
+            found.append(replace(exact, ed=int(part[exact.ed]), es=int(part[exact.es])))
+    return found
 
 
 def smooth_curve(
@@ -163,12 +171,15 @@ def summarise_rhythm(beats: Sequence[Beat], times_s: NDArray[Any] | float) -> Rh
     """Heart rate and variability from the times of the end-systoles.
 
     Args:
-        beats: Of `find_beats`; an end-systole that the clip's end cut is not used.
+        beats: Of `find_beats`; an end-systole that the clip's end cut is not used, and a gap in
+            the times (`clips.time_gaps`) is no interval.
         times_s: As for `find_beats`.
     """
     systoles = [beat.es for beat in beats if beat.es_seen]
     times = _times(times_s, max(systoles, default=0) + 1) if np.ndim(times_s) == 0 else times_s
-    rr = np.diff(np.asarray(times, np.float64)[systoles])
+    times = np.asarray(times, np.float64)
+    part = np.searchsorted(time_gaps(times), systoles, side="right")
+    rr = np.diff(times[systoles])[np.diff(part) == 0]
     if len(rr) == 0:
         return Rhythm(None, None, None, None, 0)
     mean = float(rr.mean())
@@ -260,7 +271,8 @@ def _to_extremes(
 
 def _grid(times: NDArray[np.float64]) -> NDArray[np.float64]:
     """Even times with the median interval, (G,), first and last frame included."""
-    step = float(np.median(np.diff(times)))
+    intervals = np.diff(times)
+    step = float(max(np.median(intervals), intervals.mean() / GRID_POINTS))
     return times[0] + step * np.arange(round((times[-1] - times[0]) / step) + 1)
 
 

@@ -20,6 +20,7 @@ Rate = float | NDArray[np.float64]
 """Frames per second, 0 or NaN = not known; or the time of every frame in s, where not even."""
 
 UNEVEN = 0.25  # of a frame: how far from even times a frame may be
+GAP_S, GAP_INTERVALS = 1.0, 10.0  # longer than both from frame to frame is a gap
 
 
 def clip_offsets(fps: float, config: Config) -> Frames:
@@ -52,6 +53,16 @@ def is_even(times_s: NDArray[np.float64]) -> bool:
         return True
     even = np.linspace(times_s[0], times_s[-1], len(times_s))
     return bool(np.abs(times_s - even).max() <= UNEVEN * (even[1] - even[0]))
+
+
+def time_gaps(times_s: NDArray[np.float64]) -> Frames:
+    """The frames before which time jumps: by more than 1 s and ten times the median interval.
+
+    A wrong time stamp does that, or a recording that was stopped.
+    """
+    intervals = np.diff(times_s)
+    usual_s = float(np.median(intervals)) if len(intervals) else 0.0
+    return np.flatnonzero(intervals > max(GAP_S, GAP_INTERVALS * usual_s)) + 1
 
 
 def clip_indices(start: int, rate: Rate, config: Config, frame_count: int) -> Frames:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medvial.cine import CineInfo
 from medvial.echonet.analysis import Analysis
-from medvial.echonet.clips import clip_offsets
+from medvial.echonet.clips import clip_offsets, time_gaps
 from medvial.echonet.config import Config
 from medvial.echonet.sector import Sector
 
@@ -51,11 +51,29 @@ def source_flags(info: CineInfo, sector: Sector) -> list[Flag]:
                 "rate, and the clips that the network reads, may be wrong",
             )
         )
+    flags += _time_gap(info)
     if not sector.found:
         flags.append(Flag("sector-not-found", "no ultrasound sector was found in the frames"))
     flags += [Flag("colour", note) for note in sector.notes if note.startswith("Colour")]
     flags += [Flag("damaged", note) for note in info.notes if note.startswith("Damaged")]
     return flags
+
+
+def _time_gap(info: CineInfo) -> list[Flag]:
+    times_s = np.array(info.frame_times_s or ())
+    gaps = time_gaps(times_s)
+    if not len(gaps):
+        return []
+    first = int(gaps[0])
+    more = f" ({len(gaps)} such gaps in all)" if len(gaps) > 1 else ""
+    return [
+        Flag(
+            "time-gap",
+            f"the frames' times jump by {times_s[first] - times_s[first - 1]:.4g} s after frame "
+            f"{first}{more}: no beat is sought across it, and clips of the network near it show "
+            "one frame for long",
+        )
+    ]
 
 
 def quality_flags(
