@@ -21,6 +21,7 @@ from echo_data import (
 from medvial.errors import InputError
 from medvial_training.splits import Fractions
 from medvial_training.tasks.echonet import frame_store
+from medvial_training.tasks.echonet.echonet_source import open_echonet
 from medvial_training.tasks.echonet.prepare import prepare
 from medvial_training.tasks.echonet.recordings import Recordings
 from medvial_training.tasks.echonet.tracings import polygon_mask, tracing_mask
@@ -113,6 +114,17 @@ def test_without_a_split_patients_stay_together(tmp_path):
     tables = run(source, tmp_path / "out")
     sides = [set(tables[s]["patient"]) for s in ("train", "valid", "test")]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+
+
+@pytest.mark.parametrize("name", ["Patient ID", "subject", "PatientID ", "MRN", "Ward"])
+def test_patients_by_any_name_of_their_column(tmp_path, caplog, name):
+    source = write_echonet(tmp_path / "raw", count=3)
+    with (source / "FileList.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    write_table(source / "FileList.csv", [*header, name], [[*row, "P1"] for row in rows])
+    found = {video.patient for video in open_echonet(source, CONFIG).videos}
+    warned = "every video counts as its own patient" in caplog.text
+    assert (len(found), warned) == ((3, True) if name == "Ward" else (1, False))
 
 
 @pytest.mark.parametrize("given", [True, False])

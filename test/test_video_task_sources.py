@@ -100,11 +100,23 @@ def test_manifest_with_patients_and_splits(tmp_path):
     assert second.path.name == "y.mp4"
 
 
-@pytest.mark.parametrize("name", ["Patient", "patient_id", "PatientID", "Subject_ID"])
+@pytest.mark.parametrize(
+    "name", ["Patient", "patient_id", "PatientID", "Subject_ID", "Patient ID", "PID"]
+)
 def test_patients_by_other_names_of_their_column(tmp_path, name):
     some_frames(tmp_path, "ab")
     table(tmp_path / "l.csv", ("Video", "Label", name), ("a", "ill", "P1"), ("b", "well", "P1"))
     assert {video.patient for video in open_source(tmp_path, None, None).videos} == {"P1"}
+
+
+def test_a_table_without_patients_is_warned_of(tmp_path, caplog):
+    some_frames(tmp_path, "ab")
+    table(tmp_path / "l.csv", ("Video", "Label", "Who"), ("a", "ill", "P1"), ("b", "well", "P1"))
+    assert {video.patient for video in open_source(tmp_path, None, None).videos} == {"a", "b"}
+    assert "every video counts as its own patient" in caplog.text
+    caplog.clear()
+    open_source(tmp_path, None, "[ab]")
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("by_split", [False, True])

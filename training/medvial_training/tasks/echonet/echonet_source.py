@@ -11,6 +11,7 @@ import numpy as np
 
 from medvial.echonet.config import Config
 from medvial.errors import InputError
+from medvial_training.patients import patient_column
 from medvial_training.tasks.echonet.reading import read_clip
 from medvial_training.tasks.echonet.sources import RawData, RawVideo, log
 
@@ -22,7 +23,7 @@ EF_TOLERANCE = 1.0  # points between the listed EF and that of the listed volume
 Row = dict[str, str]
 
 
-def open_echonet(source: Path, config: Config, patient_column: str | None = None) -> RawData:
+def open_echonet(source: Path, config: Config, patients: str | None = None) -> RawData:
     """List the videos of a folder in the layout of EchoNet-Dynamic.
 
     Names are taken with and without extension, headers and splits in any case. What cannot be
@@ -31,15 +32,15 @@ def open_echonet(source: Path, config: Config, patient_column: str | None = None
     Args:
         source: Folder with FileList.csv, VolumeTracings.csv and Videos/.
         config: Size of the networks' frames.
-        patient_column: Column of FileList.csv that names the patient; `Patient` or `PatientId`
-            where there is one, else every video is a patient of its own.
+        patients: Column of FileList.csv that names the patient; None takes the one that
+            `patients.patient_column` finds, else every video is a patient of its own.
 
     Raises:
         InputError: A table is missing or lacks a column, or a number or the split is unusable.
     """
     table = source / FILE_LIST
     rows = _read_table(table, ("filename",))
-    column = _patient_column(rows[0] if rows else {}, patient_column, table)
+    column = _patient_column(rows[0] if rows else {}, patients, table)
     files = _video_files(source / VIDEOS)
     data = RawData([])
     for name, row in _without_repeats(rows, data).items():
@@ -93,7 +94,14 @@ def _patient_column(row: Row, wanted: str | None, table: Path) -> str | None:
                 f"{table}: expected the column {wanted} (--patient_column), got {','.join(row)}."
             )
         return wanted.lower()
-    return next((name for name in ("patient", "patientid", "patient_id") if name in row), None)
+    found = patient_column(row)
+    if found is None:
+        log.warning(
+            "%s names no patient: every video counts as its own patient. Name them in a column "
+            "(Patient, Subject, PID, MRN), or name that column by --patient_column.",
+            table,
+        )
+    return found
 
 
 def _stem(name: str) -> str:
@@ -137,16 +145,16 @@ def _without_repeats(rows: list[Row], data: RawData) -> dict[str, Row]:
 
 
 def _video(
-    name: str, row: Row, path: Path, config: Config, patient_column: str | None, table: Path
+    name: str, row: Row, path: Path, config: Config, patients: str | None, table: Path
 ) -> RawVideo:
     where = f"{table}, row {row['#']}"
     number = partial(_number, row, where=where)
     ef = number("ef")
     if not (math.isnan(ef) or 0 <= ef <= 100):
         raise InputError(f"{where}: expected EF from 0 to 100 percent, got {row['ef']!r}.")
-    patient = row[patient_column].strip() if patient_column else name
+    patient = row[patients].strip() if patients else name
     if not patient:
-        raise InputError(f"{where}: expected a patient in {patient_column}, got none.")
+        raise InputError(f"{where}: expected a patient in {patients}, got none.")
     return RawVideo(
         name=name,
         path=path,

@@ -67,8 +67,8 @@ def prepare(
         out: Folder to write.
         format: echonet or camus; told by FileList.csv if not given.
         model: height and width are used here; mean and std are measured.
-        patient_column: Column of FileList.csv that names the patient; Patient or PatientId if
-            there, else every video is a patient of its own.
+        patient_column: Column of FileList.csv that names the patient; Patient, Subject ID, PID,
+            MRN and their like if there, else every video is a patient of its own.
         fractions: Shares of validation and test, where the data bring no split; valid 0 and test 1
             for videos to test an existing model on, as does a Split that is TEST throughout.
         seed: Of the split.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medvial.errors import InputError
+from medvial_training.patients import patient_column
 from medvial_training.splits import SYNONYMS
 from medvial_training.tasks.video.annotations import ANNOTATIONS, read_annotations
 from medvial_training.tasks.video.listing import (
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 VIDEO_COLUMNS = ("video", "folder_name", "file", "filename", "path", "youtube_id")
 LABEL_COLUMNS = ("label", "class", "category")
-PATIENT_COLUMNS = ("patient", "patient_id", "patientid", "subject", "subject_id")
 GROUP_COLUMNS = ("group", "youtube_id")
 FORMS = (
     "annotations.json; a CSV file with the columns video and label (or youtube_id, folder_name, "
@@ -49,6 +49,12 @@ def open_source(source: Path, videos: Path | None, patient_pattern: str | None) 
         raise InputError(f"Expected videos in {source}, got none.{why if raw.rejected else ''}")
     check_names(raw.videos)
     if patient_pattern is None:
+        if all(video.patient == video.name for video in raw.videos):
+            log.warning(
+                "%s names no patient: every video counts as its own patient. Name them in a column "
+                "(patient, patient_id, subject, pid, mrn), or by --patient_pattern.",
+                source,
+            )
         return raw
     return RawData(_with_patients(raw.videos, patient_pattern), raw.labels, raw.rejected)
 
@@ -89,11 +95,11 @@ def read_table(path: Path, videos: Path | None) -> RawData:
         raise InputError(f"Expected a CSV table in {path}, got: {error}.") from None
     video_column = _column(columns, VIDEO_COLUMNS, path)
     label_column = _column(columns, LABEL_COLUMNS, path)
-    patient_column = next((c for c in PATIENT_COLUMNS if c in columns), video_column)
+    patients = patient_column(columns) or video_column
     group_column = next((c for c in GROUP_COLUMNS if c in columns), video_column)
     log.info(
         "%s: classes by the column %s, patients by %s, groups by %s.",
-        *(path.name, label_column, patient_column, group_column),
+        *(path.name, label_column, patients, group_column),
     )
     places = Places.around(path, videos)
     listed: list[RawVideo] = []
@@ -110,7 +116,7 @@ def read_table(path: Path, videos: Path | None) -> RawData:
         if found is None:
             rejected.append((name, f"no such file or folder of frames below {places}"))
             continue
-        patient = text[patient_column] or name
+        patient = text[patients] or name
         listed.append(
             RawVideo(name, found, label, patient, text[group_column], text.get("split", ""))
         )

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.signals import LEGS, Leg
+from medvial_training.patients import patient_column
 from medvial_training.splits import name_key
 from medvial_training.tasks.gait.leg_agility.options import FLAG, LegOptions
 
 log = logging.getLogger(__name__)
 
 SHEETS = (".csv", ".xlsx", ".xls")
-PATIENT_COLUMNS = ("patient", "patient_id", "patientid", "subject", "subject_id")
 SCORES = range(5)  # of an item of the MDS-UPDRS
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # what a workbook makes of 2
 
@@ -128,9 +128,7 @@ def _patients(path: Path, header: Cells, options: LegOptions) -> Callable[[Cells
         names = find(options.video_column, "video_column")
         log.info("Patients are told by %s in %s.", pattern.pattern, options.video_column)
         return lambda cells, where: _matched(pattern, cells[names], where)
-    name = options.patient_column or next(
-        (name for name in header if name_key(name) in PATIENT_COLUMNS), None
-    )
+    name = options.patient_column or patient_column(header)
     if name is None:
         raise InputError(
             f"Expected a column that names the patient in {path.name}, got "

@@ -34,8 +34,8 @@ class LegOptions:
     """What stands where a leg was not rated, besides nothing at all; in either case."""
 
     patient_column: str | None = None
-    """Column that names the patient; patient, patient_id, subject or subject_id if there. Name the
-    recordings' own column where each is of another patient."""
+    """Column that names the patient; Patient, Subject ID, PID, MRN or their like if there. Name
+    the recordings' own column where each is of another patient."""
 
     patient_pattern: str | None = None
     """Instead: regular expression that finds the patient in a recording's name, as its first group
