@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,31 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def replace_folder(part: Path, target: Path) -> None:
     """Move a finished folder to its place; what was there is kept until the new one is."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    part.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        old = Path(scratch) / target.name
+        if target.exists():
+            target.rename(old)
+        try:
+            part.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse to replace what is no model folder.
+
+    Raises:
+        InputError: The target is a file, or a folder with anything in it but no manifest.json.
+    """
+    if not target.exists() or (target / "manifest.json").is_file():
+        return
+    if not target.is_dir() or any(target.iterdir()):
+        raise InputError(
+            f"Expected a model folder (with manifest.json), an empty folder or none at {target}, "
+            "which would be replaced, got other files. Name another folder with --out."
+        )
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

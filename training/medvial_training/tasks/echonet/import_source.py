@@ -26,7 +26,7 @@ from medvial.echonet.postprocess import POSTPROCESS, Learned
 from medvial.echonet.predictor import TASK
 from medvial.errors import InputError
 from medvial.models import ModelFolder, sha256
-from medvial.outputs import replace_folder, write_json
+from medvial.outputs import check_replaceable, replace_folder, write_json
 from medvial_training.cli import run_command
 from medvial_training.tasks.echonet.weights import read_checkpoint
 
@@ -62,6 +62,7 @@ def import_source(
     files = {name: path for name, path in given.items() if path is not None}
     if not files:
         raise InputError("Expected --segmentation, --ejection_fraction or both, got neither.")
+    check_replaceable(out / "model")
     states = {name: _plain(read_checkpoint(path)) for name, path in files.items()}
     config = Config(
         mean=tuple(mean),

@@ -3,13 +3,14 @@
 import dataclasses
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medvial.models import MANIFEST, ONNX, SAFETENSORS, ModelFolder
-from medvial.outputs import replace_folder, write_json
+from medvial.outputs import check_replaceable, replace_folder, write_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.predictor import TASK
 from medvial.video_classification.preprocess import to_tensor
@@ -37,7 +38,8 @@ def export(
 
     Args:
         run: Run folder of step 2, or a model folder itself.
-        out: Folder to write, replaced whole; RUN/export if not given.
+        out: Folder to write: new, empty, or an earlier export, which is replaced whole; RUN/export
+            if not given.
         data: Prepared videos whose clips the two are compared on; random clips if there are none.
     """
     source = run / "model" if (run / "model" / MANIFEST).is_file() else run
@@ -53,27 +55,31 @@ def write_export(source: Path, target: Path, data: Path) -> None:
         data: Prepared videos to compare on.
 
     Raises:
-        InputError: It is no model folder, or ONNX Runtime and PyTorch disagree.
+        InputError: It is no model folder, the target holds something else (`check_replaceable`), or
+            ONNX Runtime and PyTorch disagree.
     """
+    target = target.resolve()
+    check_replaceable(target)
     folder = ModelFolder.open(source, task=TASK)
     config = folder.config(ClipConfig)
     net = finished_network(str(source), config).net
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name in folder.manifest.files:
-        (part / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder.path / name, part / name)
-    difference = export_onnx(net, _examples(config, data), part / ONNX)
-    write_json(part / IDS, {label: number for number, label in enumerate(config.labels)})
-    ModelFolder.seal(
-        part,
-        task=TASK,
-        config=dataclasses.asdict(config),
-        training=folder.manifest.training,
-        metrics=folder.manifest.metrics | {"onnx_difference": difference},
-    )
-    replace_folder(part, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        part = Path(scratch) / target.name
+        part.mkdir()
+        for name in folder.manifest.files:
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder.path / name, part / name)
+        difference = export_onnx(net, _examples(config, data), part / ONNX)
+        write_json(part / IDS, {label: number for number, label in enumerate(config.labels)})
+        ModelFolder.seal(
+            part,
+            task=TASK,
+            config=dataclasses.asdict(config),
+            training=folder.manifest.training,
+            metrics=folder.manifest.metrics | {"onnx_difference": difference},
+        )
+        replace_folder(part, target)
     log.info("Model folder with %s and %s: %s", ONNX, SAFETENSORS, target)
 
 
