@@ -293,6 +293,7 @@ def test_uncompressed_and_cut_off(tmp_path):
     got, info = read(path)
     np.testing.assert_array_equal(got, moving(channels=1)[:4])
     assert "The header says 6 frames, the file holds 4 whole ones" in info.notes[0]
+    assert (info.frame_count, info.stored_count, info.slice_count) == (4, 6, 6)
 
 
 @pytest.mark.parametrize("offsets", [True, False])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -217,6 +218,17 @@ def test_what_cannot_be_used_is_named(tmp_path):
     assert json.loads((tmp_path / "out" / "source.json").read_text())["rejected"] == len(
         tables["rejected"]
     )
+
+
+def test_damage_is_named_and_the_rest_used(tmp_path):
+    source = write_echonet(tmp_path / "raw", count=4)
+    path = source / "Videos" / "0X0003.avi"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    tables = run(source, tmp_path / "out")
+    rejected = tables["rejected"].groupby("video")["reason"].first()
+    assert list(rejected.index) == ["0X0003"]
+    assert re.match("Damaged. The header says 20 frames.*; used as it is", rejected["0X0003"])
+    assert "0X0003" in set(tables["videos"]["video"])
 
 
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):

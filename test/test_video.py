@@ -38,6 +38,7 @@ def test_video_of_any_form(tmp_path, name, codec, pix_fmt, tolerance):
             inside = np.abs(got.astype(int) - frames)[:, 2:12, 2:12]
             assert inside.max() <= tolerance
         assert cine.info.frame_times_s == pytest.approx(np.arange(6) / 25)
+        assert cine.info.slice_count == 6
         assert cine.info.notes == ()
 
 
@@ -145,6 +146,8 @@ def test_damaged_tail(tmp_path):
         assert 8 <= len(got) <= 14
         assert cine.info.frame_count == len(got)
         assert len(cine.info.frame_times_s) == len(got)
+        assert cine.info.slice_count == cine.info.stored_count == 20
+        assert cine.info.notes[0].startswith("Damaged. The header says 20 frames, the file holds ")
 
 
 def test_damage_in_the_middle_is_left_out_and_said(tmp_path):
@@ -157,7 +160,7 @@ def test_damage_in_the_middle_is_left_out_and_said(tmp_path):
         # The parser of PNG takes the damaged frame and the next for one.
         assert len(list(cine)) == 18
         assert cine.info.frame_count == 18
-        assert "18 frames could be read, not all. Frame 7 is damaged" in cine.info.notes[0]
+        assert "18 frames could be read, not all. Frame 7 is damaged" in cine.info.notes[-1]
         times = np.round(np.array(cine.info.frame_times_s) * 25)
         assert times.tolist() == [*range(6), *range(8, 20)]
 

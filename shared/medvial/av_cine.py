@@ -1,5 +1,6 @@
 """Video files by PyAV (FFmpeg's libraries): true time stamps, rotation, square pixels."""
 
+import contextlib
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def open_video(path: Path, fps: float | None) -> Cine:
         with _open(path) as container:
             stream = _picture_stream(container, path)
             kind = container.format.name.split(",")[0].replace("mov", "mp4")
-            timing, notes = _read_timing(container, stream, fps)
+            timing, missing, notes = _read_timing(container, stream, fps)
     except av.FFmpegError as error:
         raise _no_video(path, error) from error
     if timing.count == 0:
@@ -73,6 +74,7 @@ def open_video(path: Path, fps: float | None) -> Cine:
         height=height,
         width=width,
         frame_count=timing.count,
+        stored_count=timing.count + missing if missing else None,
         fps=timing.fps,
         fps_known=not any("were assumed" in note for note in notes),
         frame_times_s=timing.times_s or tuple(i / timing.fps for i in range(timing.count)),
@@ -128,18 +130,26 @@ def _picture_stream(container: Any, path: Path) -> Any:
     return stream
 
 
-def _read_timing(container: Any, stream: Any, fps: float | None) -> tuple[_Timing, list[str]]:
-    """Number and times of the frames, from the packets: what the container's head says may lie."""
+def _read_timing(container: Any, stream: Any, fps: float | None) -> tuple[_Timing, int, list[str]]:
+    """Times of the frames, from the packets; how many more the header says; notes."""
     stamps: list[int | None] = []
-    try:
+    packets = 0
+    with contextlib.suppress(av.FFmpegError):  # the tail is damaged: what can be read will be
         for packet in container.demux(stream):
+            packets += packet.size > 0 or packet.dts is not None  # else the end of the file
             if packet.size and not packet.is_discard:
                 stamps.append(packet.pts)
-    except av.FFmpegError:
-        pass  # the tail is damaged: what can be read will be
-    nominal = plausible_fps(float(stream.average_rate or 0) or float(stream.guessed_rate or 0))
+    missing = max(0, stream.frames - packets) if packets else 0
+    damage = [f"Damaged. The header says {stream.frames} frames, the file holds {packets}."]
+    timing, notes = _timing(stamps, stream, fps)
+    return timing, missing, [*damage, *notes] if missing else notes
+
+
+def _timing(stamps: list[int | None], stream: Any, fps: float | None) -> tuple[_Timing, list[str]]:
+    """Number and times of the frames by their stamps, which may be missing, and notes."""
     if fps is not None:
         return _Timing(len(stamps), fps, None), []
+    nominal = plausible_fps(float(stream.average_rate or 0) or float(stream.guessed_rate or 0))
     base = float(stream.time_base or 0)
     known = sorted(stamp for stamp in stamps if stamp is not None)
     times = [stamp * base for stamp in known]

@@ -59,13 +59,15 @@ def open_dicom(path: Path, fps: float | None) -> Cine:
 
 def _open(path: Path, fps: float | None) -> Cine:
     dataset, offset = _read_attributes(path)
-    height, width, count = _sizes(dataset, path)
+    height, width, stored = _sizes(dataset, path)
     check_frame_size(path, height, width)
     notes: list[str] = []
     there, start = _whole_frames(dataset, path, offset)
-    if there is not None and there < count:
-        notes.append(f"Damaged. The header says {count} frames, the file holds {there} whole ones.")
-        count = there
+    count = stored if there is None else min(there, stored)
+    if count < stored:
+        notes.append(
+            f"Damaged. The header says {stored} frames, the file holds {count} whole ones."
+        )
     if count == 0:
         raise InputError(f"{path}: expected frames, the pixels are cut off before the first ends.")
     rate, times, timing_notes = read_timing(dataset, count, fps)
@@ -76,7 +78,7 @@ def _open(path: Path, fps: float | None) -> Cine:
         height=height,
         width=width,
         frame_count=count,
-        stored_count=count,
+        stored_count=stored,
         fps=rate or DEFAULT_FPS,
         fps_known=rate is not None,
         frame_times_s=times or tuple(i / (rate or DEFAULT_FPS) for i in range(count)),

@@ -106,7 +106,7 @@ def preprocess(
         InputError: Not one frame can be decoded, they are all black, or they are more than
             `MAX_FRAMES`.
     """
-    if (cine.info.frame_count or 0) > MAX_FRAMES:
+    if cine.info.slice_count > MAX_FRAMES:
         raise _too_long(cine.info)
     sample = cine.sample(_SAMPLE_FRAMES)
     greys = [to_grey(frame) for frame in sample]

@@ -46,6 +46,8 @@ class VideoRecord:
     """Masks that came with the video: packed bits in hexadecimal, by frame."""
     times_s: list[float] | None = None
     """Seconds from its first frame, where the frames do not come evenly."""
+    notes: list[str] = field(default_factory=list)
+    """What is damaged or odd about the file."""
     total: float = 0.0
     """Sum of its grey values."""
     total_squares: float = 0.0
@@ -175,6 +177,7 @@ def _read(video: RawVideo, key: str) -> tuple[VideoRecord, NDArray[np.uint8]]:
         to_network=None if matrix is None else matrix.tolist(),
         masks={str(k): np.packbits(mask).tobytes().hex() for k, mask in clip.masks.items()},
         times_s=None if clip.times_s is None else clip.times_s.tolist(),
+        notes=list(clip.notes),
         total=float(counts @ values),
         total_squares=float(counts @ values**2),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medvial.echonet.clips import is_even
+from medvial.echonet.clips import is_even, time_gaps
 from medvial.echonet.config import Config
 from medvial.echonet.preprocess import preprocess
 from medvial.video import open_cine
@@ -29,7 +29,13 @@ def read_clip(path: Path, config: Config) -> Clip:
         fps=info.fps,
         spacing_mm=math.nan if geometry.spacing_mm is None else geometry.spacing_mm[0],
         times_s=None if is_even(times_s) else times_s,
+        notes=tuple(note for note in info.notes if note.startswith("Damaged")) + _gap(times_s),
     )
+
+
+def _gap(times_s: NDArray[np.float64]) -> tuple[str, ...]:
+    gaps = time_gaps(times_s)
+    return (f"Its frame times jump after frame {gaps[0]}.",) if len(gaps) else ()
 
 
 def _matrix(

@@ -28,6 +28,8 @@ class Clip:
     """Size of a network pixel, in millimetres."""
     times_s: NDArray[np.float64] | None = None
     """(T,) seconds from the first frame, where the frames do not come evenly."""
+    notes: tuple[str, ...] = ()
+    """What is damaged or odd about the file; one sentence each."""
 
 
 @dataclass

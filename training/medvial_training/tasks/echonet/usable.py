@@ -27,10 +27,11 @@ def usable_videos(
 def _compare_with_list(
     videos: Sequence[RawVideo], store: FrameStore, rejected: list[tuple[str, str]]
 ) -> None:
-    """Name videos that lack frames, and warn of rates that are not those of the files."""
+    """Name videos that are damaged or lack frames, and warn of rates other than the files'."""
     other_rate = []
     for video in videos:
         record = store.records[video.name]
+        rejected += [(video.name, f"{n.rstrip('.')}; used as it is") for n in record.notes]
         if record.count < video.frame_count:
             reason = f"{video.frame_count:g} frames are listed, the file has {record.count}"
             rejected.append((video.name, f"{reason}; used as it is"))
