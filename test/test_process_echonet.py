@@ -160,7 +160,9 @@ def test_the_network_is_read_where_no_beat_is_found(stubbed):
     assert value == 40.0
     assert report["ejection_fraction"]["method"] == "mean over evenly spaced clips"
     assert report["beats"] == []
-    assert "few-beats" in flags(report)
+    assert flags(report) == {"few-beats", "nothing-moves"}
+    assert not report["quality"]["usable"]
+    assert report["ejection_fraction"]["interval_percent"] is None
     assert {"heart rate", "end-diastolic and end-systolic volumes"} <= {
         missing["what"] for missing in report["not_possible"]
     }
@@ -280,7 +282,13 @@ def test_the_pages_of_a_tiff_are_frames(stubbed):
     assert report["volumes"] is None
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_picture_is_refused(stubbed, count):
+    stubbed.write_stack(make_film(count).frames)
+    assert f"expected a cine of at least 3 frames, got {count}" in stubbed.failure()
+
+
+@pytest.mark.parametrize("count", [3, 4])
 def test_a_handful_of_frames_gives_masks_and_says_that_it_is_short(stubbed, count):
     film = make_film(count)
     stubbed.write_stack(film.frames)

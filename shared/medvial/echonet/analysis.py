@@ -77,6 +77,7 @@ class Analysis:
     ejection_fraction: float | None
     """Of the video, percent, 0 to 100: the mean over its beats, or over evenly spaced clips."""
     interval: tuple[float, float] | None
+    """Of `ejection_fraction`; None without a beat, or where the model has learned none."""
     from_beats: bool
     """Whether `ejection_fraction` is a mean over beats."""
 
@@ -141,7 +142,7 @@ def analyse(
         rhythm=summarise_rhythm(beats, times_s),
         clips=clips,
         ejection_fraction=value,
-        interval=None if value is None else learned.interval(value),
+        interval=learned.interval(value) if value is not None and from_beats else None,
         from_beats=from_beats,
     )
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvial.echonet.analysis import Analysis, Progress, analyse
+from medvial.echonet.beats import MIN_FRAMES
 from medvial.echonet.config import Config
 from medvial.echonet.networks import EchoNetworks
 from medvial.echonet.postprocess import POSTPROCESS, Learned
 from medvial.echonet.preprocess import Geometry, preprocess
-from medvial.echonet.quality import Flag, quality_flags, source_flags
+from medvial.echonet.quality import Flag, movement_flags, quality_flags, source_flags
 from medvial.echonet.sector import Sector
 from medvial.errors import InputError
 from medvial.models import ModelFolder
@@ -89,11 +90,16 @@ class Predictor:
             progress: Called with frames done and frames in all.
 
         Raises:
-            InputError: The file is no usable cine.
+            InputError: The file is no usable cine, or has fewer than 3 frames.
         """
         with open_cine(path, fps=fps) as cine:
             frames, geometry, times_s, sector = preprocess(cine, self.config)
             info = cine.info
+        if len(frames) < MIN_FRAMES:
+            raise InputError(
+                f"{path}: expected a cine of at least {MIN_FRAMES} frames, got {len(frames)}. A "
+                "picture shows no beat: give the moving one."
+            )
         x_y_mm = geometry.spacing_mm
         spacing_cm = None if x_y_mm is None else (x_y_mm[0] / 10, x_y_mm[1] / 10)
         analysis = analyse(
@@ -116,6 +122,7 @@ class Predictor:
             analysis=analysis,
             flags=[
                 *source_flags(info, sector),
+                *movement_flags(frames),
                 *quality_flags(
                     analysis, _network_sector(sector, geometry, self.config), self.config
                 ),

@@ -17,7 +17,10 @@ MAX_AT_EDGE = 0.2  # share of the frames with a ventricle whose mask touches the
 EDGE_PIXELS = 3  # of a mask on the sector's border: fewer touch it by chance
 FPS_RANGE = (18.0, 138.0)  # of EchoNet-Dynamic's videos: what such networks were trained on
 MAX_DURATION_S = 60.0
-UNUSABLE = frozenset({"left-ventricle-not-found"})  # what is reported is then a guess
+UNUSABLE = frozenset({"left-ventricle-not-found", "nothing-moves"})  # the result is a guess
+MIN_MOVEMENT = (
+    1.0  # grey levels that a pixel's values span, on average: compression alone does less
+)
 MAX_DISAGREEMENT = 10.0  # points of ejection fraction between the network and the masks
 
 
@@ -74,6 +77,13 @@ def _time_gap(info: CineInfo) -> list[Flag]:
             "one frame for long",
         )
     ]
+
+
+def movement_flags(frames: NDArray[np.uint8]) -> list[Flag]:
+    """Whether a cine, (T, H, W) at the network's size, is one picture over and over."""
+    if float(np.mean(frames.max(axis=0) - frames.min(axis=0))) >= MIN_MOVEMENT:
+        return []
+    return [Flag("nothing-moves", "all frames show the same: there is no beat to measure")]
 
 
 def quality_flags(

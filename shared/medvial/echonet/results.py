@@ -149,7 +149,9 @@ def _not_possible(study: Study) -> list[dict[str, str]]:
     elif analysis.rhythm.irregular is None:
         note("regularity of the rhythm", "fewer than three intervals between beats")
     if analysis.interval is None:
-        note("interval of the ejection fraction", "the model was validated on too few videos")
+        too_few = "the model was validated on too few videos"
+        why = too_few if analysis.from_beats else "no beat was found"
+        note("interval of the ejection fraction", why)
     return missing
 
 
