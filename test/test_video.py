@@ -264,6 +264,15 @@ def test_mha_frame_rate_from_spacing(tmp_path, z, fps, known, note):
     assert geometry.origin_mm == (1, 2, 3)
 
 
+@pytest.mark.parametrize("spacing", [(0.05, 0.05, 0.05), (0.03, 0.05, 0.05), (5.0, 5.0, 5.0)])
+def test_a_spacing_of_cubes_is_no_frame_time(tmp_path, spacing):
+    image = sitk.GetImageFromArray(moving(channels=1))
+    image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    with open_cine(tmp_path / "a.mha") as cine:
+        assert not cine.info.fps_known
+
+
 @pytest.mark.parametrize(
     ("key", "value", "fps"),
     [("FrameRate", "47.5", 47.5), ("0018|1063", "20", 50), ("frame_time_ms", "12.5", 80)],

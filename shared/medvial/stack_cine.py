@@ -33,7 +33,8 @@ def open_mha(path: Path, fps: float | None) -> Cine:
 
     The frame rate is that of a header key (`FrameRate`, `CineRate`, `FrameTime` in ms, …), else
     the z spacing where it can only be the seconds (0.005 to 0.2) or milliseconds (5 to 200) from
-    frame to frame; a z spacing of 1, which writers put where they know nothing, is neither.
+    frame to frame; a z spacing of 1, which writers put where they know nothing, is neither, nor
+    is one that equals the pixels' size.
 
     Raises:
         InputError: The header is wrong, or not one slice is whole.
@@ -41,7 +42,7 @@ def open_mha(path: Path, fps: float | None) -> Cine:
     stack = open_stack(path, suffix=".mha")
     with path.open("rb") as file:
         fields = {_plain(key): value for key, value in read_meta_header(file, path).fields.items()}
-    rate, note = (fps, None) if fps else _rate(fields, stack.info.spacing_mm[2])
+    rate, note = (fps, None) if fps else _rate(fields, stack.info.spacing_mm)
     x_mm, y_mm, _ = stack.info.spacing_mm
     calibrated = (x_mm, y_mm) != (1.0, 1.0)
     heart_rate = _number(fields, _HEART_RATE_KEYS)
@@ -128,15 +129,18 @@ def _read(
         cv2.utils.logging.setLogLevel(level)
 
 
-def _rate(fields: Mapping[str, str], z_spacing: float) -> tuple[float | None, str | None]:
+def _rate(
+    fields: Mapping[str, str], spacing: tuple[float, float, float]
+) -> tuple[float | None, str | None]:
     """Frames per second, None if unknown, and what to say of it."""
+    *in_plane, z_spacing = spacing
     if rate := plausible_fps(_number(fields, _RATE_KEYS)):
         return rate, None
     frame_time_ms = _number(fields, _TIME_KEYS)
     if frame_time_ms and (rate := plausible_fps(1000.0 / frame_time_ms)):
         return rate, None
     for (low, high), unit_s, name in ((_SECONDS, 1.0, "s"), (_MILLISECONDS, 1e-3, "ms")):
-        if low <= z_spacing <= high:
+        if low <= z_spacing <= high and not np.isclose(z_spacing, in_plane, rtol=1e-4).any():
             rate = 1.0 / (z_spacing * unit_s)
             return rate, (
                 f"The z spacing of {z_spacing:g} was taken as the {name} from frame to frame: "
