@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from cines import write_video
+from cines import write_dicom, write_video
 from echo_data import (
     CONFIG,
     disc_rows,
@@ -103,6 +103,26 @@ def test_names_with_extension_and_splits_in_any_case(tmp_path):
     tables = run(source, tmp_path / "out")
     assert [len(tables[s]) for s in ("train", "valid", "test", "rejected")] == [4, 2, 2, 0]
     assert list(tables["videos"]["ef"]) == [40 + 3 * n for n in range(8)]
+
+
+def test_videos_are_of_every_kind_that_can_be_predicted(tmp_path):
+    source = write_echonet(tmp_path / "raw", count=4)
+    videos = source / "Videos"
+    for old, new in (("0X0000", "0X0000.M4V"), ("0X0001", "0X0001.webm")):
+        (videos / f"{old}.avi").rename(videos / new)
+    for name, number in (("1.2.840.5", 2), ("0X0003.dicom", 3)):
+        write_dicom(videos / name, make_frames(number))
+        (videos / f"0X{number:04d}.avi").unlink()
+    (videos / "notes.txt").write_text("no video")
+    edit(
+        source / "FileList.csv",
+        lambda rows: [rows[0], ["0X0001.webm", *rows[1][1:]], ["1.2.840.5", *rows[2][1:]], rows[3]],
+    )
+    found = {video.name: video.path.name for video in open_echonet(source, CONFIG).videos}
+    assert found == {
+        **{"0X0000": "0X0000.M4V", "0X0001": "0X0001.webm"},
+        **{"1.2.840.5": "1.2.840.5", "0X0003": "0X0003.dicom"},
+    }
 
 
 def test_without_a_split_patients_stay_together(tmp_path):

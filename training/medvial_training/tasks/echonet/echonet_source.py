@@ -11,13 +11,14 @@ import numpy as np
 
 from medvial.echonet.config import Config
 from medvial.errors import InputError
+from medvial.video import CINE_SUFFIXES
 from medvial_training.patients import patient_column
 from medvial_training.tasks.echonet.reading import read_clip
-from medvial_training.tasks.echonet.sources import RawData, RawVideo, log
+from medvial_training.tasks.echonet.sources import RawData, RawVideo, log, video_name
 
 FILE_LIST, TRACINGS, VIDEOS = "FileList.csv", "VolumeTracings.csv", "Videos"
-EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".dcm", ".mha")
 TRACING_COLUMNS = ("filename", "x1", "y1", "x2", "y2", "frame")
+DICOM_MARK_AT = 128  # bytes
 EF_TOLERANCE = 1.0  # points between the listed EF and that of the listed volumes
 
 Row = dict[str, str]
@@ -53,7 +54,7 @@ def open_echonet(source: Path, config: Config, patients: str | None = None) -> R
         listed = ", ".join(list(_without_repeats(rows, RawData([])))[:3])
         raise InputError(
             f"Expected videos for the rows of {table} in {source / VIDEOS} "
-            f"({', '.join(EXTENSIONS)}), got none. Listed: {listed or 'no row'}."
+            f"({', '.join(CINE_SUFFIXES)} or DICOM), got none. Listed: {listed or 'no row'}."
         )
     _add_tracings(source / TRACINGS, data)
     _check_volumes(data)
@@ -104,33 +105,36 @@ def _patient_column(row: Row, wanted: str | None, table: Path) -> str | None:
     return found
 
 
-def _stem(name: str) -> str:
-    """A video's name without folder and extension."""
-    path = Path(name.strip().replace("\\", "/"))
-    return path.stem if path.suffix.lower() in EXTENSIONS else path.name
-
-
 def _video_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"Expected the folder {folder} with the videos, got no such folder.")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
+        if path.name.startswith(".") or not _is_video(path):
             continue
-        if path.stem in files:
+        name = video_name(path.name)
+        if name in files:
             raise InputError(
-                f"Expected one video of the name {path.stem} in {folder}, got "
-                f"{files[path.stem].name} and {path.name}."
+                f"Expected one video of the name {name} in {folder}, got {files[name].name} and "
+                f"{path.name}."
             )
-        files[path.stem] = path
+        files[name] = path
     return files
+
+
+def _is_video(path: Path) -> bool:
+    """By its extension; files of another or none may be DICOM."""
+    if path.suffix.lower() in CINE_SUFFIXES or not path.is_file():
+        return path.is_file()
+    with path.open("rb") as file:
+        return file.read(DICOM_MARK_AT + 4)[DICOM_MARK_AT:] == b"DICM"
 
 
 def _without_repeats(rows: list[Row], data: RawData) -> dict[str, Row]:
     """Rows by video; a video listed twice with other values is rejected."""
     first: dict[str, Row] = {}
     for row in rows:
-        name = _stem(row["filename"])
+        name = video_name(row["filename"])
         if not name:
             raise InputError(f"{FILE_LIST}, row {row['#']}: expected a name in FileName, got none.")
         known = first.setdefault(name, row)
@@ -191,7 +195,7 @@ def _add_tracings(path: Path, data: RawData) -> None:
     found: dict[str, dict[int, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for row in _read_table(path, TRACING_COLUMNS):
         frame = _frame(row, path)
-        found[_stem(row["filename"])][frame].append(
+        found[video_name(row["filename"])][frame].append(
             [_coordinate(row, k) for k in TRACING_COLUMNS[1:5]]
         )
     videos = {video.name: video for video in data.videos}

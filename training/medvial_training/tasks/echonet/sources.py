@@ -4,10 +4,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medvial.video import CINE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -68,3 +70,9 @@ class RawData:
     videos: list[RawVideo]
     rejected: list[tuple[str, str]] = field(default_factory=list)
     """(video, reason) of everything that is listed but not used, or not used whole."""
+
+
+def video_name(listed: str) -> str:
+    """A video's name without folder and extension, as tables list it with or without these."""
+    path = PurePosixPath(listed.strip().replace("\\", "/"))
+    return path.stem if path.suffix.lower() in CINE_SUFFIXES else path.name
