@@ -415,6 +415,13 @@ def test_bad_rows_of_the_list(tmp_path, row, message):
         run(source, tmp_path / "out")
 
 
+def test_ejection_fractions_as_shares_are_refused(tmp_path):
+    source = write_echonet(tmp_path / "raw", count=3)
+    edit(source / "FileList.csv", lambda rows: [[r[0], float(r[1]) / 100, *r[2:]] for r in rows])
+    with pytest.raises(InputError, match=r"expected EF in percent .*\(0\.4 for 0X0000\)"):
+        open_echonet(source, CONFIG)
+
+
 def test_other_bad_input(tmp_path):
     source = write_echonet(tmp_path / "raw")
     with pytest.raises(InputError, match="Expected another folder than that of the raw videos"):

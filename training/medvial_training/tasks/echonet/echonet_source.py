@@ -37,7 +37,8 @@ def open_echonet(source: Path, config: Config, patients: str | None = None) -> R
             `patients.patient_column` finds, else every video is a patient of its own.
 
     Raises:
-        InputError: A table is missing or lacks a column, or a number or the split is unusable.
+        InputError: A table is missing or lacks a column, a number or the split is unusable, or
+            every EF is 1 or less.
     """
     table = source / FILE_LIST
     rows = _read_table(table, ("filename",))
@@ -56,6 +57,7 @@ def open_echonet(source: Path, config: Config, patients: str | None = None) -> R
             f"Expected videos for the rows of {table} in {source / VIDEOS} "
             f"({', '.join(CINE_SUFFIXES)} or DICOM), got none. Listed: {listed or 'no row'}."
         )
+    _check_percent(data, table)
     _add_tracings(source / TRACINGS, data)
     _check_volumes(data)
     return data
@@ -171,6 +173,16 @@ def _video(
         fps=number("fps"),
         frame_count=number("numberofframes"),
     )
+
+
+def _check_percent(data: RawData, table: Path) -> None:
+    """Refuse ejection fractions that are all 1 or less: shares, not percent."""
+    known = [video for video in data.videos if math.isfinite(video.ef)]
+    if known and max(video.ef for video in known) <= 1:
+        raise InputError(
+            f"{table}: expected EF in percent (0 to 100), got none above 1 ({known[0].ef:g} for "
+            f"{known[0].name}). Multiply the column by 100."
+        )
 
 
 def _number(row: Row, name: str, *, where: str) -> float:
