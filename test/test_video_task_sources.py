@@ -109,6 +109,13 @@ def test_patients_by_other_names_of_their_column(tmp_path, name):
     assert {video.patient for video in open_source(tmp_path, None, None).videos} == {"P1"}
 
 
+def test_a_name_that_no_file_can_have_is_rejected(tmp_path):
+    some_frames(tmp_path, "a")
+    table(tmp_path / "l.csv", ("Video", "Label"), ("a", "ill"), ("x" * 300, "well"))
+    (rejected,) = open_source(tmp_path, None, None).rejected
+    assert "no such file" in rejected[1]
+
+
 def test_a_table_without_patients_is_warned_of(tmp_path, caplog):
     some_frames(tmp_path, "ab")
     table(tmp_path / "l.csv", ("Video", "Label", "Who"), ("a", "ill", "P1"), ("b", "well", "P1"))
@@ -158,6 +165,10 @@ def test_annotations_with_segments(tmp_path):
     [
         ({"train": []}, "categories"),
         ({"categories": {"a": 1, "b": 2}}, "numbered from 0"),
+        ({"categories": {"a": [0], "b": 1}}, "numbered from 0"),
+        ({"categories": {"a": "0", "b": 1}}, "numbered from 0"),
+        ({"categories": {"a": False, "b": 1}}, "numbered from 0"),
+        ({"categories": {"a": 0}, "val": 5}, "a list of videos as val"),
         ({"categories": {"a": 0}, "train": [{"video": "a", "target": 1}]}, "target below 1"),
         ({"categories": {"a": 0}, "val": [{"video": "a", "target": 0, "segment": [3, 1]}]}, "3, 1"),
     ],
@@ -166,6 +177,14 @@ def test_annotations_of_another_form_are_refused(tmp_path, content, message):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_annotations(tmp_path / "annotations.json", None)
+
+
+def test_a_part_that_is_null_is_empty(tmp_path):
+    some_frames(tmp_path, "a")
+    train = [{"video": "a", "target": 0}]
+    content = {"categories": {"runs": 0}, "train": train, "val": None, "test": None}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    assert [video.split for video in open_source(tmp_path, None, None).videos] == ["train"]
 
 
 def test_sources_of_no_form_are_refused(tmp_path):

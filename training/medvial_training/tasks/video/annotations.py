@@ -33,7 +33,7 @@ def read_annotations(path: Path, videos: Path | None) -> RawData:
     listed: list[RawVideo] = []
     rejected: list[tuple[str, str]] = []
     for key, split in NAMES.items():
-        for entry in content.get(key, ()):
+        for entry in _entries(content, key, path):
             video, reason = _video(entry, labels, places, split, f"{path}, {key}")
             if reason:
                 rejected.append((video.name, reason))
@@ -49,13 +49,23 @@ def _labels(content: Any, path: Path) -> tuple[str, ...]:
             f"Expected {path} to hold categories (name: number) and train, val, test, got "
             f"{sorted(content)[:5] if isinstance(content, dict) else type(content).__name__}."
         )
-    by_number = {number: name for name, number in categories.items()}
-    if sorted(by_number) != list(range(len(categories))):
+    numbers = list(categories.values())
+    if any(type(n) is not int for n in numbers) or sorted(numbers) != list(range(len(numbers))):
         raise InputError(
             f"Expected the categories of {path} to be numbered from 0 without gaps, got "
-            f"{sorted(by_number)[:10]}."
+            f"{numbers[:10]!r:.200}."
         )
-    return tuple(by_number[number] for number in range(len(categories)))
+    return tuple(sorted(categories, key=categories.__getitem__))
+
+
+def _entries(content: dict[str, Any], key: str, path: Path) -> list[Any]:
+    """The videos of a part; none where it is missing or null."""
+    entries = content.get(key)
+    if not isinstance(entries, list | None):
+        raise InputError(
+            f"Expected a list of videos as {key} in {path}, got {type(entries).__name__}."
+        )
+    return entries or []
 
 
 def _video(

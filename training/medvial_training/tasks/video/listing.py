@@ -1,5 +1,6 @@
 """Videos and what is known of them, whatever form they are listed in."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,12 +68,13 @@ class Places:
         """A video by its listed path, with or without its extension; None if it is nowhere."""
         for root in self.roots:
             path = root / listed
-            if path.is_dir() or path.is_file():
-                return path
-            for suffix in FILM_SUFFIXES:
-                film = path.with_name(path.name + suffix)
-                if film.is_file():
-                    return film
+            with contextlib.suppress(OSError):  # no file can have such a name
+                if path.is_dir() or path.is_file():
+                    return path
+                for suffix in FILM_SUFFIXES:
+                    film = path.with_name(path.name + suffix)
+                    if film.is_file():
+                        return film
         return None
 
     def __str__(self) -> str:
