@@ -130,7 +130,7 @@ def test_error_by_beats_of_nothing():
     assert script_scores({}, TRUE) == {"files": 0, "mae": None, "rmse": None, "r2_pearson": None}
 
 
-@pytest.mark.parametrize("extension", ["", ".avi"])
+@pytest.mark.parametrize("extension", ["", ".avi", ".mp4"])
 def test_files_of_the_source(tmp_path, extension):
     """The source writes names with .avi, FileList.csv has them without: R's merge finds nothing."""
     size, clips = tables(suffix=".avi")
@@ -172,3 +172,29 @@ def test_wrong_files_are_named(tmp_path):
     paths[0].write_text("Filename,Frame\na,0\n")
     with pytest.raises(InputError, match="ComputerSmall"):
         analyse(*paths)
+
+
+def write_three(folder, predictions="a.avi,0,50\nb.avi,0,40\n", truth="a,50\nb,44\n"):
+    (folder / "size.csv").write_text("Filename,Frame,ComputerSmall\na.avi,20,1\nb.avi,20,1\n")
+    (folder / "p.csv").write_text(predictions)
+    (folder / "list.csv").write_text("FileName,EF\n" + truth)
+    return [folder / name for name in ("size.csv", "p.csv", "list.csv")]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"predictions": "Filename,Frame,EF\na.avi,0,50\n"}, r"as Frame in .*p\.csv.* in row 1"),
+        ({"predictions": "a.avi,0,50\nb.avi,0,\n"}, r"as EF in .*p\.csv, got 'nan' in row 2"),
+        ({"truth": "a,50\nb,abc\n"}, r"as ef in .*list\.csv, got 'abc' in row 3"),
+    ],
+)
+def test_what_is_no_number_is_named_by_its_row(tmp_path, tables, message):
+    with pytest.raises(InputError, match=message):
+        analyse(*write_three(tmp_path, **tables))
+
+
+def test_files_without_an_ef_are_left_out_and_counted(tmp_path, caplog):
+    result = analyse(*write_three(tmp_path, truth="a,\nb,44\n"))
+    assert result["beat_by_beat"] == {"files": 1, "mae": 4.0, "rmse": 4.0, "r2_pearson": None}
+    assert "1 file(s) have no EF" in caplog.text

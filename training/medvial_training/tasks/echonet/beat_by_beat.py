@@ -22,13 +22,17 @@ from numpy.typing import NDArray
 
 from medvial.errors import InputError
 from medvial_training.cli import run_command
+from medvial_training.tasks.echonet.script_files import (
+    PREDICTION_COLUMNS,
+    read_predictions,
+    read_size,
+    read_truth,
+)
 
 log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 
-SIZE_COLUMNS = ("Filename", "Frame", "Size", "HumanLarge", "HumanSmall", "ComputerSmall")
-PREDICTION_COLUMNS = ("Filename", "Frame", "EF")  # the file itself has no header
 MOST_BEATS = 5
 ITERATIONS = 500
 
@@ -183,7 +187,8 @@ def analyse(
     Args:
         size: size.csv, with end-systolic frames in ComputerSmall.
         predictions: The predictions of all clips, without header: file, start of the clip, EF.
-        file_list: FileList.csv, with the true EF; names with or without .avi, any column case.
+        file_list: FileList.csv, with the true EF; names with or without extension, any column case;
+            files without one are left out.
         rules: What happens at the edges; the script's own by default.
         seed: Seed of the draws for the error by number of beats.
 
@@ -192,9 +197,10 @@ def analyse(
         the predictions lack clips, as step 3 leaves them by default), and `error_by_beats`: the
         median error by number of beats.
     """
-    clips = read_predictions(predictions)
-    beats = match_beats(read_size(size), clips, rules)
+    clips, systoles = read_predictions(predictions), read_size(size)
     truth = read_truth(file_list)
+    clips = _with_truth(clips, truth, file_list)
+    beats = match_beats(systoles, clips, rules)
     means = {
         "one_clip": clips[clips["Frame"] == 0],
         "all_clips": per_file(clips),
@@ -213,48 +219,15 @@ def analyse(
     return result
 
 
-def read_size(path: Path) -> pd.DataFrame:
-    """size.csv, its file names without extension.
-
-    Raises:
-        InputError: It is missing or lacks a column.
-    """
-    table = _read_csv(path)
-    missing = [name for name in ("Filename", "Frame", "ComputerSmall") if name not in table]
-    if missing:
-        raise InputError(
-            f"Expected the columns {', '.join(SIZE_COLUMNS)} in {path}, got {missing}"
-            f" missing. Write it with step 3, or the source's --save_video."
+def _with_truth(clips: pd.DataFrame, truth: Mapping[str, float], path: Path) -> pd.DataFrame:
+    """The clips of all files but those that are listed without EF."""
+    left_out = clips["Filename"].map(lambda name: np.isnan(truth.get(name, 0.0)))
+    names = clips["Filename"][left_out].unique()
+    if len(names):
+        log.warning(
+            "%d file(s) have no EF in %s and are left out, %s first.", len(names), path, names[0]
         )
-    return table.assign(Filename=_stems(table["Filename"]))
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Predictions of clips, their file names without extension: Filename, Frame, EF.
-
-    Raises:
-        InputError: It is missing or has not three columns.
-    """
-    table = _read_csv(path, header=None)
-    if table.shape[1] != len(PREDICTION_COLUMNS):
-        raise InputError(
-            f"Expected rows of file, start of the clip and EF without header in {path}, got "
-            f"{table.shape[1]} columns."
-        )
-    table.columns = pd.Index(PREDICTION_COLUMNS)
-    return table.assign(Filename=_stems(table["Filename"]))
-
-
-def read_truth(path: Path) -> dict[str, float]:
-    """The EF of every file of a FileList.csv, by name without extension.
-
-    Raises:
-        InputError: It is missing, or lacks the columns FileName (or Filename) and EF.
-    """
-    table = _read_csv(path, dtype=str).rename(columns=str.lower)
-    if not {"filename", "ef"} <= set(table):
-        raise InputError(f"Expected the columns FileName and EF in {path}, got {list(table)}.")
-    return dict(zip(_stems(table["filename"]), table["ef"].astype(float), strict=True))
+    return clips[~left_out]
 
 
 def _has_all_clips(predictions: pd.DataFrame) -> bool:
@@ -270,18 +243,6 @@ def _drawn_error(
     picks = rng.integers(0, counts[:, None], size=(len(counts), k))
     means = np.take_along_axis(padded, picks, axis=1).mean(axis=1)
     return float(np.abs(means - true).mean())
-
-
-def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected a CSV file at {path}, got: {error}.") from None
-
-
-def _stems(names: "pd.Series[Any]") -> list[str]:
-    """File names without .avi: the source writes them with it here and without it there."""
-    return [str(name).removesuffix(".avi") for name in names]
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from medvial.outputs import write_bytes
-from medvial_training.tasks.echonet.beat_by_beat import SIZE_COLUMNS
 from medvial_training.tasks.echonet.dice import per_video
 from medvial_training.tasks.echonet.measure import Measured, times_s
 from medvial_training.tasks.echonet.scores import EjectionFractions, overlaps
+from medvial_training.tasks.echonet.script_files import SIZE_COLUMNS
 
 DICE_HEADER = "Filename, Overall, Large, Small"  # with the source's blanks
 
