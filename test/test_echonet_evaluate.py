@@ -410,6 +410,11 @@ def test_frames_of_another_size_are_refused(data, tmp_path):
         evaluate_networks(networks, Learned(), MANIFEST, data, tmp_path, bootstrap=FEW)
 
 
+def test_fewer_than_no_overlays_are_refused(data, tmp_path):
+    with pytest.raises(InputError, match="--overlays of 0 or more, got -3"):
+        run(data, tmp_path, overlays=-3)
+
+
 def test_missing_frames_are_refused(data, tmp_path):
     frames, inside = film(50, 20)
     folder = write_data(tmp_path / "data", [("a", frames, inside, 50.0, 50)])

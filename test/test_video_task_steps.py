@@ -23,7 +23,7 @@ from medvial_training.fit import FitArgs
 from medvial_training.phantoms.gait_files import write_video
 from medvial_training.phantoms.video import CLASSES, make_video, write_videos
 from medvial_training.tasks.video import finished
-from medvial_training.tasks.video.evaluate import evaluate
+from medvial_training.tasks.video.evaluate import _log_result, evaluate
 from medvial_training.tasks.video.finished import finished_network
 
 K400TINY = Path(__file__).parents[2] / "shared" / "data" / "k400tiny"
@@ -114,6 +114,27 @@ def test_more_views_and_other_splits(run, data):
     assert "not an independent test" in metrics["notice"]
     one = evaluate(data, run / "model", out, "valid", resamples=50, progress=False)
     assert one["model"]["views"] == [10, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pictures": -1}, "--pictures of 0 or more, got -1"),
+        ({"clips": 0}, "--clips of at least 1, got 0"),
+        ({"resamples": 0}, "at least 1 bootstrap resample"),
+    ],
+)
+def test_nonsense_options_are_refused_before_the_work(run, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(tmp_path, run / "model", tmp_path / "out", **options)
+
+
+def test_the_result_line_says_that_nothing_was_right(caplog):
+    caplog.set_level("INFO")
+    videos = {"cases": 3, "unit": "video", "accuracy": {"value": 0.0}, "auroc": {"value": None}}
+    metrics = {"patients": None, "videos": videos, "phantom": False, "notice": None}
+    _log_result(metrics, Path("out"))
+    assert "accuracy 0.0000 (3 videos)" in caplog.text
 
 
 def test_export_agrees_with_the_report(run, data, tmp_path):

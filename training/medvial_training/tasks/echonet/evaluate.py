@@ -97,6 +97,8 @@ def evaluate_networks(
     progress: bool = False,
 ) -> dict[str, Any]:
     """As `evaluate`, with any networks; `logs` holds <network>/log.csv of their training."""
+    if overlays < 0:
+        raise InputError(f"Expected --overlays of 0 or more, got {overlays}.")
     recordings = Recordings(data, split)
     _check(recordings, networks.config, data, split)
 

@@ -64,9 +64,12 @@ def evaluate(
         What metrics.json holds; nothing in processes beside the main one.
 
     Raises:
-        InputError: The data or the model is unusable, they do not fit each other, or splits share
-            a patient, a group or a video.
+        InputError: An option, the data or the model is unusable, they do not fit each other, or
+            splits share a patient, a group or a video.
     """
+    if pictures < 0:
+        raise InputError(f"Expected --pictures of 0 or more, got {pictures}.")
+    bootstrap = Bootstrap(resamples, seed, level)
     folder = ModelFolder.open(model, task=TASK)
     config = _with_views(folder.config(ClipConfig), clips, crops)
     learned = read_learned(folder)
@@ -86,7 +89,6 @@ def evaluate(
     if found is None:  # the main process goes on alone
         return {}
     table = _with_groups(predictions_table(found, config, learned), prepared, split)
-    bootstrap = Bootstrap(resamples, seed, level)
     metrics = _scores(table, config, learned, prepared.patients_known, bootstrap)
     metrics |= _circumstances(prepared, folder, config, learned, split, bootstrap)
     write_csv(out / "predictions.csv", [str(name) for name in table], table.to_numpy().tolist())
@@ -105,6 +107,8 @@ def read_learned(folder: ModelFolder) -> Learned:
 
 
 def _with_views(config: ClipConfig, clips: int | None, crops: Literal[1, 3] | None) -> ClipConfig:
+    if clips is not None and clips < 1:
+        raise InputError(f"Expected --clips of at least 1, got {clips}.")
     return dataclasses.replace(config, clips=clips or config.clips, crops=crops or config.crops)
 
 
@@ -182,10 +186,10 @@ def _circumstances(
 def _log_result(metrics: dict[str, Any], out: Path) -> None:
     scores = metrics["patients"] or metrics["videos"]
     named = ("accuracy", "top5_accuracy", "balanced_accuracy", "auroc")
-    values = [f"{n} {scores[n]['value']:.4f}" for n in named if scores.get(n, {}).get("value")]
+    known = [(name, scores.get(name, {}).get("value")) for name in named]
     log.info(
         "%s (%d %ss%s).",
-        ", ".join(values) or "Nothing was right",
+        ", ".join(f"{name} {value:.4f}" for name, value in known if value is not None),
         scores["cases"],
         scores["unit"],
         "; PHANTOMS, says nothing about real videos" if metrics["phantom"] else "",
