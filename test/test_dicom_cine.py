@@ -11,6 +11,7 @@ from PIL import Image
 from pydicom import dcmread, examples
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
@@ -180,6 +181,26 @@ def test_monochrome1_is_turned_round(tmp_path):
     grey = moving(channels=1)
     path = write_dicom(tmp_path / "a.dcm", 255 - grey, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read(path)[0], grey)
+
+
+def test_signed_monochrome1_is_turned_round(tmp_path):
+    grey = moving(channels=1).astype(np.int16) * 30 - 3000
+    tags = {"PhotometricInterpretation": "MONOCHROME1", "PixelRepresentation": 1}
+    got, _ = read(write_dicom(tmp_path / "a.dcm", -1 - grey, **tags))
+    low, high = float(grey.min()), float(grey.max())
+    np.testing.assert_allclose(got, (grey - low) * 255 / (high - low), atol=0.51)
+
+
+@pytest.mark.parametrize("said", [6, 9, 300_000_000])
+def test_deflated(tmp_path, said):
+    grey = moving(channels=1)
+    path = write_dicom(
+        tmp_path / "a.dcm", grey, syntax=DeflatedExplicitVRLittleEndian, NumberOfFrames=said
+    )
+    got, info = read(path)
+    np.testing.assert_array_equal(got, grey)
+    assert (info.frame_count, info.stored_count) == (6, said)
+    assert any(note.startswith("Damaged") for note in info.notes) == (said > 6)
 
 
 def test_palette(tmp_path):

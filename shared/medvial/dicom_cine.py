@@ -63,7 +63,7 @@ def _open(path: Path, fps: float | None) -> Cine:
     check_frame_size(path, height, width)
     notes: list[str] = []
     there, start = _whole_frames(dataset, path, offset)
-    count = stored if there is None else min(there, stored)
+    count = min(there, stored)
     if count < stored:
         notes.append(
             f"Damaged. The header says {stored} frames, the file holds {count} whole ones."
@@ -96,13 +96,18 @@ def _open(path: Path, fps: float | None) -> Cine:
 
 
 def _read_attributes(path: Path) -> tuple[pydicom.Dataset, int]:
-    """All attributes but the pixels, and the byte where the element of the pixels begins."""
+    """All attributes but the pixels, and the byte where the element of the pixels begins.
+
+    A deflated file has no such place: its pixels come along.
+    """
     with path.open("rb") as file:
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         offset = file.tell()
     if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    if dataset.file_meta.TransferSyntaxUID.is_deflated:
+        dataset = pydicom.dcmread(path)
     return dataset, offset
 
 
@@ -128,14 +133,9 @@ def _sizes(dataset: pydicom.Dataset, path: Path) -> tuple[int, int, int]:
         ) from error
 
 
-def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> tuple[int | None, bytes]:
-    """Frames that the file has whole, at most, and how the first compressed one starts.
-
-    The number is None where that is not known without decoding.
-    """
+def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> tuple[int, bytes]:
+    """Frames that the file has whole, at most, and how the first compressed one starts."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_deflated:
-        return None, b""
     if syntax.is_compressed:
         return _fragments(path, offset + _LONG_HEADER, "<" if syntax.is_little_endian else ">")
     samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 8))
@@ -143,7 +143,10 @@ def _whole_frames(dataset: pydicom.Dataset, path: Path, offset: int) -> tuple[in
         samples = 2  # two pixels share their colour
     frame_bytes = dataset.Rows * dataset.Columns * samples * bits // 8
     header = _SHORT_HEADER if syntax.is_implicit_VR else _LONG_HEADER
-    return max(0, path.stat().st_size - offset - header) // max(1, frame_bytes), b""
+    there = path.stat().st_size - offset - header
+    if syntax.is_deflated:
+        there = len(dataset.get("PixelData", b""))
+    return max(0, there) // max(1, frame_bytes), b""
 
 
 def _fragments(path: Path, offset: int, order: str) -> tuple[int, bytes]:
@@ -197,7 +200,8 @@ def _read(
     indices = range(0, count, step) if step > 1 else None
     given = 0
     try:
-        frames = iter_pixels(path, indices=indices, number_of_frames=count, **options)
+        source = dataset if "PixelData" in dataset else path
+        frames = iter_pixels(source, indices=indices, number_of_frames=count, **options)
         while True:
             with _quiet():
                 stored = next(frames, None)
@@ -222,7 +226,8 @@ def _visible(pixels: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
         return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
     stored = int(dataset.get("BitsStored", 8))
     if colours == "MONOCHROME1":
-        pixels = (2**stored - 1) - pixels
+        lowest_and_highest = -1 if pixels.dtype.kind == "i" else 2**stored - 1  # their sum
+        pixels = lowest_and_highest - pixels
     if stored == 8 and pixels.dtype.itemsize == 2 and pixels.dtype.kind == "u":
         return pixels.astype(np.uint8)
     return pixels

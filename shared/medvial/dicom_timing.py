@@ -18,8 +18,8 @@ def read_timing(
 ) -> tuple[float | None, tuple[float, ...] | None, list[str]]:
     """Frame rate (None if unknown), times where they are not even, notes.
 
-    The frame time that `FrameIncrementPointer` names comes first, then what describes the
-    acquisition, then how the cine is recommended to be shown.
+    `FrameTimeVector` and `FrameTime` come first, then what else describes the acquisition, then
+    how the cine is recommended to be shown.
     """
     if fps is not None:
         return fps, None, []
