@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 VERBS = ("prepare", "train", "evaluate", "export")  # of steps 1 to 4
 CONFIG_HELP = "YAML or JSON file with options, or the name of one in training/configs/TASK."
+ASKING = ("-h", "--help", "--print_config")  # options that end the program when they are parsed
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -48,8 +49,9 @@ def run_step(verb: str, description: str | None, arguments: Sequence[str] | None
         rest[:] = _named_configs(rest, task, verb)
         _quiet_libraries()
         parser = _parser(function, task, description)
-        _defaults_of_data(parser, task, rest)
-        options = parser.instantiate_classes(parser.parse_args(_with_values(rest, parser)))
+        given = _with_values(rest, parser)
+        _defaults_of_data(parser, given)
+        options = parser.instantiate_classes(parser.parse_args(given))
         options.pop("config", None)
         function(**options)
 
@@ -171,28 +173,23 @@ def _with_values(arguments: list[str], parser: ArgumentParser) -> list[str]:
         for option in action.option_strings
     }
     result: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in zip(arguments, [*arguments, "--"][1:], strict=True):
         result.append(argument)
         if argument in switches and following.startswith("--"):
             result.append("true")
     return result
 
 
-def _defaults_of_data(parser: ArgumentParser, task: str, arguments: list[str]) -> None:
+def _defaults_of_data(parser: ArgumentParser, arguments: list[str]) -> None:
     """Start the model's options from what step 1 wrote, so that every number is set in one place.
 
     `--model.*` from config.json; where a task has several systems, `--SYSTEM.*` from
-    SYSTEM/config.json.
+    SYSTEM/config.json. Where that lies, the command line says, or a file that it names.
     """
     defaults = parser.get_defaults()
     if "data" not in defaults:
         return
-    data = Path(defaults["data"])
-    for position, argument in enumerate(arguments):
-        if argument == "--data" and position + 1 < len(arguments):
-            data = Path(arguments[position + 1])
-        elif argument.startswith("--data="):
-            data = Path(argument.removeprefix("--data="))
+    data = Path(parser.parse_args([a for a in arguments if not a.startswith(ASKING)])["data"])
     for name, values in vars(defaults).items():
         path = data / ("." if name == "model" else name) / "config.json"
         if isinstance(values, Namespace) and path.is_file():
