@@ -15,7 +15,7 @@ from keypoint_clips import clip, taps, write_folder, write_zip
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
-from medvial.models import ModelFolder
+from medvial.models import ModelFolder, sha256
 from medvial_training.fit_args import FitArgs
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
@@ -29,6 +29,7 @@ from medvial_training.tasks.gait.leg_agility.recordings import Recordings
 from medvial_training.tasks.gait.leg_agility.scores import all_scores
 from medvial_training.tasks.gait.leg_agility.train import majority_of, train_system
 from medvial_training.tasks.gait.systems import FoldOptions
+from medvial_training.tasks.gait.train import train
 from medvial_training.tasks.gait.write_model import write_model
 
 ABOUT = {"phantom": True, "description": "moved by formulas", "licence": "none", "source": "x"}
@@ -117,10 +118,7 @@ def data(source, tmp_path_factory) -> Path:
 def run(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train_system(data, folder / "leg_agility", config_of(data), FIT, TRAINING, resume=False)
-    root = folder / "data"
-    root.mkdir()
-    (root / "leg_agility").symlink_to(data)
-    write_model(folder, root)
+    write_model(folder)
     return folder
 
 
@@ -227,7 +225,7 @@ def test_step_2_rates_each_leg_by_networks_that_never_saw_the_patient(data, run)
         row = table[(table["fold"] == fold) & (table["leg"] == "right")].iloc[0]
         assert row["majority"] == majority_of(train)["right"]
     assert {p.name for p in (folder / "model").iterdir()} == {
-        *("leg_agility.onnx", "config.json", "learned.json", "metrics.json")
+        *("leg_agility.onnx", "config.json", "learned.json", "metrics.json", "training.json")
     }
     metrics = json.loads((folder / "model" / "metrics.json").read_text())
     assert set(metrics["cross_validation"]) == {"left", "right", "both"}
@@ -271,6 +269,31 @@ def test_finished_folds_are_kept(data, run, monkeypatch):
     other = LegTraining(trees=9, least_leaf=1, augment=TRAINING.augment)
     with pytest.raises(InputError, match="trees"):
         train_system(data, folder, config_of(data), FIT, other, resume=True)
+
+
+def test_a_kept_system_stays_what_it_was_trained_on(data, run, tmp_path):
+    """Whatever lies in the data's folder of the other system now."""
+    kept = shutil.copytree(run, tmp_path / "run") / "walking" / "model"
+    shutil.copytree(run / "leg_agility" / "model", kept)
+    origin = json.loads((kept / "training.json").read_text())
+    origin |= {"learned_from": {"train": ["a"], "valid": ["b"]}, "splits_sha256": {"folds": "c"}}
+    (kept / "training.json").write_text(json.dumps(origin))
+
+    def again():
+        train(
+            data.parent, tmp_path / "run", "leg_agility", leg_agility=config_of(data),
+            leg_agility_fit=FIT, leg_agility_training=TRAINING, resume=True,
+        )  # fmt: skip
+
+    again()
+    training = ModelFolder.open(tmp_path / "run" / "model", task="gait").manifest.training
+    assert training["learned_from"]["walking"] == origin["learned_from"]
+    assert training["splits_sha256"]["walking/folds"] == "c"
+    assert training["splits_sha256"]["leg_agility/folds"] == sha256(data / "folds.csv")
+    assert training["learned_from"]["leg_agility"]["train"]
+    (kept / "training.json").unlink()
+    with pytest.raises(InputError, match=r"--systems walking --resume"):
+        again()
 
 
 def test_step_3_scores_both_legs_and_shows_what_they_rest_on(data, run, tmp_path):

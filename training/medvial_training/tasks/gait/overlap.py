@@ -3,30 +3,37 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from medvial.models import Manifest
 from medvial_training.fold_manifest import FINAL
-from medvial_training.folds import load_folds
+from medvial_training.folds import Folds
 from medvial_training.leaks import known_of
+from medvial_training.provenance import provenance
 
 log = logging.getLogger(__name__)
 
 LEARNED_FROM = "learned_from"  # in a manifest's training: system, part, digests
-FOLDS, VIDEOS = "folds.csv", "videos.csv"
+VIDEOS = "videos.csv"
 PARTS = {"train": "trained on", "valid": "chosen on"}
 _NAMED = 5
 
 
-def learned_from(data: Path) -> dict[str, list[str]]:
-    """SHA-256 of the files that the final network is trained on (train) and chosen on (valid).
+def origin_of(data: Path, folds: Folds) -> dict[str, Any]:
+    """What a system's network is trained on: data, tables, code, and the files by SHA-256.
 
     Args:
-        data: A system's folder of step 1.
+        data: The system's folder of step 1.
+        folds: Its folds.
+
+    Returns:
+        Of `provenance`, with `learned_from`: the files that the final network is trained on (train)
+        and chosen on (valid).
     """
-    table = load_folds(data / FOLDS).table
-    digests = known_of(data / VIDEOS, table["video"].tolist())["sha256"]
-    rows = list(zip(digests, table[FINAL], strict=True))
-    return {name: sorted({d for d, part in rows if d and part == name}) for name in PARTS}
+    digests = known_of(data / VIDEOS, folds.table["video"].tolist())["sha256"]
+    rows = list(zip(digests, folds.table[FINAL], strict=True))
+    files = {name: sorted({d for d, part in rows if d and part == name}) for name in PARTS}
+    return provenance(data) | {LEARNED_FROM: files}
 
 
 def parts_of(

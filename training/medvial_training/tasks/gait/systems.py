@@ -7,7 +7,7 @@ A system is a package here, `walking` or `leg_agility`, with
   OUT/config.json last; `about` are description, licence and phantom, for OUT/source.json;
 - `train.train_system(data, run, config, fit, training, *, resume)`: step 2, leaves RUN/fold_1 … and
   RUN/final, the pooled RUN/predictions.csv, and RUN/model with SYSTEM.safetensors (or SYSTEM.onnx),
-  config.json, learned.json and metrics.json;
+  config.json, learned.json, metrics.json and training.json (of `overlap.origin_of`);
 - `evaluate.evaluate_system(data, model, run, out, *, split, pictures, bootstrap, progress)`: step
   3, gives metrics and a section of the report in HTML, None in processes beside the main one; `run`
   is the system's folder of the run that made the model, None where that is not known; `split` is
@@ -28,6 +28,7 @@ Which = Literal["all", "walking", "leg_agility"]
 CROSS_VALIDATION = "cross_validation"
 PHANTOM_MARKER = "PHANTOM.json"
 CONFIG, SOURCE, LEARNED, METRICS = "config.json", "source.json", "learned.json", "metrics.json"
+TRAINING = "training.json"
 
 
 @dataclass(frozen=True)

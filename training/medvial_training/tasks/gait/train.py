@@ -17,7 +17,7 @@ from medvial_training.tasks.gait.walking.choices import (
     WALKING_FIT,
     WalkingTraining,
 )
-from medvial_training.tasks.gait.write_model import write_model
+from medvial_training.tasks.gait.write_model import check_kept, write_model
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def train(
     """
     going_on = resume or restarted()
     names = prepared(data, systems)
+    check_kept(run, names)
     if any(read_json(data / name / SOURCE).get("phantom") for name in names):
         log.info("These are phantoms: no score says anything about clinical accuracy.")
     for name in names:
@@ -69,4 +70,4 @@ def train(
         else:
             train_system(*own, leg_agility, leg_agility_fit, leg_agility_training, resume=going_on)
     if is_main():
-        write_model(run, data)
+        write_model(run)

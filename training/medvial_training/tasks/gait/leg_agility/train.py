@@ -16,7 +16,7 @@ from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
 from medvial.gait.leg_agility.rating import expected_scores, probabilities, scores
 from medvial.gait.leg_agility.signals import LEGS, Leg
-from medvial.outputs import read_json, replace_folder, write_json
+from medvial.outputs import replace_folder, write_json
 from medvial_training.cross_validation import PREDICTIONS, run_folds
 from medvial_training.distributed import is_main
 from medvial_training.fit_args import FitArgs
@@ -40,7 +40,8 @@ from medvial_training.tasks.gait.leg_agility.recordings import (
     Recordings,
 )
 from medvial_training.tasks.gait.leg_agility.scores import all_scores, in_words
-from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
+from medvial_training.tasks.gait.overlap import origin_of
+from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, TRAINING
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def train_system(
     folds, recordings = load_folds(data / FOLDS), Recordings.open(data)
     assert_listed(folds.table, data / VIDEOS)
     _say_what_is_left_out(data, folds, recordings)
+    origin = origin_of(data, folds)
     settings = {
         "leg_agility": dataclasses.asdict(config),
         "leg_agility_fit": dataclasses.asdict(fit),
@@ -97,7 +99,7 @@ def train_system(
     )
     run_folds(folds, run, one, settings, resume=resume)
     if is_main():
-        _finish(data, run, config)
+        _finish(run, config, origin)
 
 
 def _say_what_is_left_out(data: Path, folds: Folds, recordings: Recordings) -> None:
@@ -213,7 +215,7 @@ def _about(sample: LegSample, recordings: Recordings, majority: dict[Leg, int | 
     return [sample.video, sample.leg, sample.score, *("" if t is None else t for t in told)]
 
 
-def _finish(data: Path, run: Path, config: LegConfig) -> None:
+def _finish(run: Path, config: LegConfig, origin: dict[str, Any]) -> None:
     """The model's part of the folder, with what is learned of all folds' test legs together."""
     text = dict.fromkeys(("video", "patient", "group", "leg"), str)
     table = pd.read_csv(run / PREDICTIONS, dtype=text, keep_default_na=False, na_values=[""])
@@ -224,7 +226,7 @@ def _finish(data: Path, run: Path, config: LegConfig) -> None:
         outputs = told.filter(like=OUTPUT).to_numpy(np.float64)
         temperature = fit_temperature(outputs, told["score"].tolist(), config)
         metrics = all_scores(table, config.levels, Bootstrap())
-        phantom = bool(read_json(data / SOURCE).get("phantom"))
+        phantom = bool(origin["data"].get("phantom"))
         for line in in_words(metrics, phantom):
             log.info("%s", line)
     weights = run / FINAL / weights_name(config)
@@ -235,4 +237,5 @@ def _finish(data: Path, run: Path, config: LegConfig) -> None:
     write_json(part / LEARNED, {"temperature": temperature})
     write_json(part / METRICS, {"cross_validation": metrics})
     write_json(part / CONFIG, dataclasses.asdict(config))
+    write_json(part / TRAINING, origin)
     replace_folder(part, run / MODEL)

@@ -33,7 +33,8 @@ from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import Folds, load_folds
 from medvial_training.metrics import Bootstrap
 from medvial_training.splits import name_key
-from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, SOURCE
+from medvial_training.tasks.gait.overlap import origin_of
+from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, TRAINING
 from medvial_training.tasks.gait.walking.choices import WalkingTraining
 from medvial_training.tasks.gait.walking.prepare import FOLDS, VIDEOS
 
@@ -72,14 +73,14 @@ def train_system(
     """Train and test every fold, pool the predictions, train the final network.
 
     Leaves RUN/fold_1 … and RUN/final, RUN/predictions.csv of the folds' test patients and
-    RUN/model: weights, config.json, learned.json and metrics.json.
+    RUN/model: weights, config.json, learned.json, metrics.json and training.json.
 
     Raises:
         InputError: The data are not prepared so, or two parts of a fold share something.
     """
-    train_folds(data, run, config, fit, training, changes, resume=resume)
+    origin = train_folds(data, run, config, fit, training, changes, resume=resume)
     if is_main():
-        _write_model(run, config, phantom=bool(read_json(data / SOURCE).get("phantom")))
+        _write_model(run, config, origin)
 
 
 def train_folds(
@@ -92,8 +93,11 @@ def train_folds(
     *,
     resume: bool,
     final: bool = True,
-) -> None:
+) -> dict[str, Any]:
     """Train and test every fold and pool the predictions; train the final network if wanted.
+
+    Returns:
+        What it learned from: `origin_of` the data.
 
     Raises:
         InputError: As in `train_system`.
@@ -101,6 +105,7 @@ def train_folds(
     check_prepared(data, config)
     folds = load_folds(data / FOLDS)
     _check_manifest(folds, data, config)
+    origin = origin_of(data, folds)
     parameters = {
         "walking": dataclasses.asdict(config),
         "walking_training": dataclasses.asdict(training),
@@ -112,6 +117,7 @@ def train_folds(
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
     run_folds(folds, run, one, parameters, resume=resume, only=only)
+    return origin
 
 
 def _check_manifest(folds: Folds, data: Path, config: ClipConfig) -> None:
@@ -232,7 +238,7 @@ def _save(net: torch.nn.Module, target: Path) -> None:
     part.replace(target)
 
 
-def _write_model(run: Path, config: ClipConfig, *, phantom: bool) -> None:
+def _write_model(run: Path, config: ClipConfig, origin: dict[str, Any]) -> None:
     """The final network's files, with the scores of the cross-validation beside its own."""
     part = run / "model.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -240,7 +246,9 @@ def _write_model(run: Path, config: ClipConfig, *, phantom: bool) -> None:
     shutil.copyfile(run / FINAL / WEIGHTS, part / WEIGHTS)
     shutil.copyfile(run / FINAL / LEARNED, part / LEARNED)
     write_json(part / CONFIG, dataclasses.asdict(config))
+    phantom = bool(origin["data"].get("phantom"))
     write_json(part / METRICS, _metrics(run, config, phantom=phantom))
+    write_json(part / TRAINING, origin)
     replace_folder(part, run / "model")
 
 
