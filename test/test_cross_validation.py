@@ -89,19 +89,36 @@ def test_going_on_with_other_options_or_folds_is_refused(tmp_path):
         run_folds(Folds(table, folds.names), tmp_path, Learner(), SETTINGS, resume=True)
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_going_on_with_other_content_is_refused(tmp_path, done):
+    folds = folds_of()
+    first = dict.fromkeys(folds.table["video"], "a score")
+    run_folds(folds, tmp_path, Learner(), SETTINGS, content=first)
+    if not done:
+        for file in tmp_path.rglob("done.json"):
+            file.unlink()
+    corrected = first | {"v3_0": "another"}
+    with pytest.raises(InputError, match="keypoints or scores of its videos have changed since"):
+        run_folds(folds, tmp_path, Learner(), SETTINGS, content=corrected, resume=True)
+    more = first | {"not in these folds": "a score"}
+    run_folds(folds, tmp_path, Learner(), SETTINGS, content=more, resume=True)
+
+
 def test_folds_of_an_earlier_version_are_kept_and_guarded(tmp_path):
     """Their videos were noted in done.json, their names in settings."""
     folds, settings = folds_of(), SETTINGS | {"data": "somewhere"}
     run_folds(folds, tmp_path, Learner(), settings)
     for done in tmp_path.rglob("done.json"):
         begun = done.with_name("begun.json")
-        write_json(done, read_json(done) | read_json(begun) | {"fold": done.parent.name})
+        noted = {"videos_of_fold": read_json(begun)["videos_of_fold"], "fold": done.parent.name}
+        write_json(done, read_json(done) | noted)
         begun.unlink()
     for _ in range(2):
         with pytest.raises(InputError, match="the folds have changed since"):
             run_folds(folds_of(patients=14), tmp_path, Learner(), SETTINGS, resume=True)
     again = Learner()
     run_folds(folds, tmp_path, again, SETTINGS, resume=True)
+    run_folds(folds, tmp_path, again, SETTINGS, content={"v0_0": "not noted"}, resume=True)
     assert not again.trained
 
 

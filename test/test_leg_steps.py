@@ -271,6 +271,17 @@ def test_finished_folds_are_kept(data, run, monkeypatch):
         train_system(data, folder, config_of(data), FIT, other, resume=True)
 
 
+def test_a_corrected_score_is_not_passed_over(data, run, tmp_path):
+    """Also that of the better leg, which is not in the folds."""
+    corrected = shutil.copytree(data, tmp_path / "data")
+    legs = pd.read_csv(corrected / "legs.csv", dtype=str, keep_default_na=False)
+    legs.loc[(legs["video"] == "R00") & (legs["leg"] == "left"), "score"] = "1"
+    legs.to_csv(corrected / "legs.csv", index=False)
+    folder = shutil.copytree(run / "leg_agility", tmp_path / "run")
+    with pytest.raises(InputError, match="keypoints or scores of its videos have changed"):
+        train_system(corrected, folder, config_of(data), FIT, TRAINING, resume=True)
+
+
 def test_a_kept_system_stays_what_it_was_trained_on(data, run, tmp_path):
     """Whatever lies in the data's folder of the other system now."""
     kept = shutil.copytree(run, tmp_path / "run") / "walking" / "model"

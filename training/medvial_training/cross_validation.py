@@ -23,7 +23,8 @@ from medvial_training.splits import SPLITS
 log = logging.getLogger(__name__)
 
 PREDICTIONS, BEGUN, DONE = "predictions.csv", "begun.json", "done.json"
-VIDEOS = "videos_of_fold"
+VIDEOS, CONTENT = "videos_of_fold", "content_of_fold"
+_CHANGED = {VIDEOS: "the folds", CONTENT: "frames, keypoints or scores of its videos"}
 
 TrainOne = Callable[[str, pd.DataFrame, pd.DataFrame, pd.DataFrame, Path], None]
 """Trains one network: takes the fold's name, its train, valid and test videos and the run's folder.
@@ -39,6 +40,7 @@ def run_folds(
     train_one: TrainOne,
     settings: Mapping[str, Any],
     *,
+    content: Mapping[str, str] | None = None,
     resume: bool = False,
     only: Collection[str] = (),
 ) -> None:
@@ -53,19 +55,21 @@ def run_folds(
         run: Folder of the run.
         train_one: Trains and tests one fold.
         settings: Options that decide the result, JSON-ready; noted, and compared on resuming.
+        content: By video, a text that changes with all that is learned from it beside its label;
+            noted and compared, too.
         resume: Keep the folds that are done.
         only: Names of the folds to train now, for several machines; all if empty.
 
     Raises:
         InputError: A finished fold was trained with other options, a fold was begun with other
-            videos, a fold is unknown, one is done and not to be kept, or a network was
+            videos or content, a fold is unknown, one is done and not to be kept, or a network was
             tested on other videos than its fold's.
     """
     names = _chosen(folds, only)
     if not resume:
         _refuse_done(run, names)
     for name in names:
-        _begin(run / name, _fingerprint(folds, name))
+        _begin(run / name, _fingerprints(folds, name, content or {}))
         if (run / name / DONE).is_file():
             compare_settings(run / name / DONE, dict(settings))
             log.info("%s is trained already.", name)
@@ -110,20 +114,22 @@ def _refuse_done(run: Path, names: Collection[str]) -> None:
         )
 
 
-def _begin(folder: Path, videos: str) -> None:
-    """Note the videos of a fold, or refuse others than those that it was begun with.
+def _begin(folder: Path, now: dict[str, str]) -> None:
+    """Note what a fold learns from, or refuse something else than what it was begun with.
 
     Its last checkpoint may have learned from patients whom the new folds test.
     """
-    noted = [read_json(folder / n).get(VIDEOS) for n in (BEGUN, DONE) if (folder / n).is_file()]
-    before = next(filter(None, noted), None)  # earlier versions noted it when a fold was done
-    if before is not None and before != videos:
+    noted: dict[str, Any] = {}
+    for name in (DONE, BEGUN):  # earlier versions noted the videos when a fold was done
+        noted |= read_json(folder / name) if (folder / name).is_file() else {}
+    if changed := [_CHANGED[name] for name in now if noted.get(name, now[name]) != now[name]]:
         raise InputError(
-            f"Expected the videos, labels and parts that the training in {folder} was begun with, "
-            "got others: the folds have changed since. Choose another --run, or delete the folder."
+            f"Expected the videos, scores and parts that the training in {folder} was begun with, "
+            f"got others: {changed[0]} have changed since. Choose another --run, or delete the "
+            "folder."
         )
-    if is_main():
-        write_json(folder / BEGUN, {VIDEOS: videos})
+    if is_main() and not (folder / DONE).is_file():
+        write_json(folder / BEGUN, now)
 
 
 def _train(folds: Folds, name: str, folder: Path, train_one: TrainOne) -> None:
@@ -157,7 +163,9 @@ def _predictions(folds: Folds, name: str, path: Path) -> pd.DataFrame:
     return known[["fold", *COLUMNS]].merge(table[own], on="video", how="inner")
 
 
-def _fingerprint(folds: Folds, name: str) -> str:
-    """Changes with the videos, labels and parts of a fold."""
+def _fingerprints(folds: Folds, name: str, content: Mapping[str, str]) -> dict[str, str]:
+    """Change with the videos, labels and parts of a fold, and with what is in its videos."""
     rows = folds.table[["video", "patient", "label", name]].sort_values("video")
-    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16]
+    within = [(video, content.get(video, "")) for video in rows.loc[rows[name] != "", "video"]]
+    texts = {VIDEOS: rows.to_csv(index=False), CONTENT: repr(within)}
+    return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in texts.items()}

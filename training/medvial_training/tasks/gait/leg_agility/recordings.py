@@ -113,6 +113,13 @@ class Recordings:
         keys = [(video, leg) for video in videos for leg in LEGS]
         return [found[key] for key in keys if key in found]
 
+    def content(self) -> dict[str, str]:
+        """By recording, a text that changes with keypoints, scores, and which legs are used."""
+        legs = self.legs[["video", "leg", "score", "used"]]
+        found = {video: part.to_csv(index=False) for video, part in legs.groupby("video")}
+        rows = zip(self.table["video"], self.table["sha256"], strict=True)
+        return {video: digest + found.get(video, "") for video, digest in rows}
+
     def clip(self, video: str) -> tuple[Keypoints, NDArray[np.float64]]:
         """One recording's keypoints (T, 25, 3) and times (T,)."""
         stored = self.stored(video)

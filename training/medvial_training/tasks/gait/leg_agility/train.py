@@ -97,7 +97,7 @@ def train_system(
         settings,
         resume,
     )
-    run_folds(folds, run, one, settings, resume=resume)
+    run_folds(folds, run, one, settings, content=recordings.content(), resume=resume)
     if is_main():
         _finish(run, config, origin)
 

@@ -113,10 +113,12 @@ def train_folds(
         "walking_fit": dataclasses.asdict(fit),
     }
     notes = {"data": str(data), "run": run.name}  # of a grid, the cell's name
-    job = _Job(ClipStore(data), config, fit, training, changes, parameters, notes, resume)
+    store = ClipStore(data)
+    job = _Job(store, config, fit, training, changes, parameters, notes, resume)
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
-    run_folds(folds, run, one, parameters, resume=resume, only=only)
+    frames = {name: record.key for name, record in store.records.items()}
+    run_folds(folds, run, one, parameters, content=frames, resume=resume, only=only)
     return origin
 
 
