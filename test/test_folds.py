@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from medvial.errors import InputError
+from medvial_training.fold_manifest import assert_enough
 from medvial_training.folds import (
     folds_report,
     load_folds,
@@ -80,6 +81,16 @@ def test_leave_one_site_out():
     assert away["fold_2"] == ""  # B is tested, and with it this patient: in no other part
     assert away["fold_3"] == "test"
     assert set(folds.loc[folds["patient"] == "P01", "fold_3"]) == {""}
+
+
+def test_one_site_that_is_spelled_in_two_ways_is_left_out_whole():
+    table = videos(18)
+    respelled = table["site"].eq("B") & (table.index % 2 == 0)
+    folds = make_folds(table.assign(site=table["site"].where(~respelled, " b")), by="site")
+    assert [name for name in folds if name.startswith("fold_")] == ["fold_1", "fold_2", "fold_3"]
+    assert (folds["fold_2"] == "test").tolist() == table["site"].eq("B").tolist()
+    with pytest.raises(InputError, match="two sites at least"):
+        assert_enough(["P1", "P2"], ["Tokyo", "tokyo"], 2, "site")
 
 
 def test_videos_of_two_classes_of_one_patient_stay_together(tmp_path):

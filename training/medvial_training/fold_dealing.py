@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from medvial.errors import InputError
 from medvial_training.fold_manifest import assert_enough_patients, assert_sites
+from medvial_training.splits import name_key
 
 FINEST = 20  # parts into which patients are dealt to take a share of them
 
@@ -23,8 +24,8 @@ def patient_tests(
 
 
 def site_tests(table: pd.DataFrame, pool: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """The rows of each site."""
-    sites = table["site"].iloc[pool]
+    """The rows of each site, however it is spelled."""
+    sites = table["site"].iloc[pool].map(name_key)
     names = sorted(sites.unique())
     assert_sites(names)
     return [pool[(sites == name).to_numpy()] for name in names]

@@ -107,7 +107,7 @@ def assert_enough(
         InputError: There are too few patients, or sites.
     """
     if by == "site":
-        assert_sites(sorted(set(sites)))
+        assert_sites(sorted(set(map(name_key, sites))))
     else:
         assert_enough_patients(len(set(map(name_key, patients))), k)
 
