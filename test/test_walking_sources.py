@@ -64,6 +64,17 @@ def test_a_listed_video_that_is_not_there_is_rejected_by_name(listed):
     assert found.rejected == [("v3.mp4", "listed, but there is no such file")]
 
 
+@pytest.mark.parametrize("name", ["patients", "patient_pattern"])
+def test_two_sources_of_patients_are_refused(listed, tmp_path, name):
+    with pytest.raises(InputError, match=rf"whose column patient .* --walking_options\.{name} too"):
+        seen(listed, **{name: tmp_path / "labels.csv" if name == "patients" else ".{2}"})
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(InputError, match="regular expression for patient_pattern"):
+        WalkingOptions(patient_pattern="(")
+
+
 def test_a_table_without_patients_is_refused(listed):
     write_table(listed / "labels.csv", ["video", "label"], [["v0.mp4", "ASD"]])
     with pytest.raises(InputError, match=r"columns video, patient, label in .*labels\.csv"):

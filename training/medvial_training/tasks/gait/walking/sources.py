@@ -50,6 +50,10 @@ class WalkingOptions:
     BlazePose's detector: a file of its weights, or torchvision:NAME, which downloads them. For a
     GPU; the container cuts by BlazePose."""
 
+    def __post_init__(self) -> None:
+        """Refuse a pattern that is none, before anything is read."""
+        _compiled(self.patient_pattern or "")
+
 
 @dataclass(frozen=True)
 class WalkingVideo:
@@ -90,15 +94,22 @@ def open_walking(source: Path, options: WalkingOptions) -> WalkingVideos:
         options: What is said beside it.
 
     Raises:
-        InputError: It is no such folder, or somebody's patient, label or box is not known.
+        InputError: It is no such folder, somebody's patient, label or box is not known, or the
+            table and the options both say whose a video is.
     """
     if not source.is_dir():
         raise InputError(f"Expected a folder for --source, got {source}.")
-    found = _by_table(source) if (source / LABELS).is_file() else _by_folder(source, options)
+    listed = (source / LABELS).is_file()
+    found = _by_table(source, options) if listed else _by_folder(source, options)
     return WalkingVideos(_with_boxes(found.videos, options.patient_boxes), found.rejected)
 
 
-def _by_table(source: Path) -> WalkingVideos:
+def _by_table(source: Path, options: WalkingOptions) -> WalkingVideos:
+    if given := [n for n in ("patients", "patient_pattern") if getattr(options, n) is not None]:
+        raise InputError(
+            f"Expected the patients from {source / LABELS}, whose column patient names them, got "
+            f"--walking_options.{given[0]} too. Leave it out, or put its patients into the column."
+        )
     columns, rows = read_table(source / LABELS)
     need(columns, ("video", "patient", "label"), source / LABELS)
     files = _files_below(source)
