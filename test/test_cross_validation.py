@@ -104,6 +104,24 @@ def test_going_on_with_other_content_is_refused(tmp_path, done):
     run_folds(folds, tmp_path, Learner(), SETTINGS, content=more, resume=True)
 
 
+def test_folds_are_not_mixed_of_other_steps(tmp_path):
+    folds = folds_of()
+    with pytest.raises(RuntimeError):
+        run_folds(folds, tmp_path, Learner(fail_at="fold_2"), SETTINGS, samples_per_step=8)
+    with pytest.raises(InputError, match=r"with 8 samples per step .* as in .*fold_1, got 16"):
+        run_folds(folds, tmp_path, Learner(), SETTINGS, samples_per_step=16, resume=True)
+    again = Learner()
+    run_folds(folds, tmp_path, again, SETTINGS, samples_per_step=8, resume=True)
+    assert again.trained == ["fold_2", "fold_3", "final"]
+
+
+def test_a_fold_that_did_not_fit_into_memory_may_take_smaller_steps(tmp_path):
+    with pytest.raises(RuntimeError):
+        run_folds(folds_of(), tmp_path, Learner(fail_at="fold_1"), SETTINGS, samples_per_step=64)
+    run_folds(folds_of(), tmp_path, Learner(), SETTINGS, samples_per_step=8)
+    assert read_json(tmp_path / "fold_1" / "begun.json")["samples_per_step"] == 8
+
+
 def test_folds_of_an_earlier_version_are_kept_and_guarded(tmp_path):
     """Their videos were noted in done.json, their names in settings."""
     folds, settings = folds_of(), SETTINGS | {"data": "somewhere"}

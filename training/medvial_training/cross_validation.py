@@ -23,7 +23,7 @@ from medvial_training.splits import SPLITS
 log = logging.getLogger(__name__)
 
 PREDICTIONS, BEGUN, DONE = "predictions.csv", "begun.json", "done.json"
-VIDEOS, CONTENT = "videos_of_fold", "content_of_fold"
+VIDEOS, CONTENT, SAMPLES = "videos_of_fold", "content_of_fold", "samples_per_step"
 _CHANGED = {VIDEOS: "the folds", CONTENT: "frames, keypoints or scores of its videos"}
 
 TrainOne = Callable[[str, pd.DataFrame, pd.DataFrame, pd.DataFrame, Path], None]
@@ -41,6 +41,7 @@ def run_folds(
     settings: Mapping[str, Any],
     *,
     content: Mapping[str, str] | None = None,
+    samples_per_step: int | None = None,
     resume: bool = False,
     only: Collection[str] = (),
 ) -> None:
@@ -57,21 +58,24 @@ def run_folds(
         settings: Options that decide the result, JSON-ready; noted, and compared on resuming.
         content: By video, a text that changes with all that is learned from it beside its label;
             noted and compared, too.
+        samples_per_step: Of all processes; noted, and compared with finished folds. None where
+            it decides nothing.
         resume: Keep the folds that are done.
         only: Names of the folds to train now, for several machines; all if empty.
 
     Raises:
-        InputError: A finished fold was trained with other options, a fold was begun with other
-            videos or content, a fold is unknown, one is done and not to be kept, or a network was
-            tested on other videos than its fold's.
+        InputError: A finished fold was trained with other options or another number of samples
+            per step, a fold was begun with other videos or content, a fold is unknown, one is done
+            and not to be kept, or a network was tested on other videos than its fold's.
     """
     names = _chosen(folds, only)
     if not resume:
         _refuse_done(run, names)
     for name in names:
-        _begin(run / name, _fingerprints(folds, name, content or {}))
+        _begin(run / name, _fingerprints(folds, name, content or {}), samples_per_step)
         if (run / name / DONE).is_file():
             compare_settings(run / name / DONE, dict(settings))
+            _compare_samples(run / name, samples_per_step)
             log.info("%s is trained already.", name)
             continue
         _train(folds, name, run / name, train_one)
@@ -114,7 +118,7 @@ def _refuse_done(run: Path, names: Collection[str]) -> None:
         )
 
 
-def _begin(folder: Path, now: dict[str, str]) -> None:
+def _begin(folder: Path, now: dict[str, str], samples: int | None) -> None:
     """Note what a fold learns from, or refuse something else than what it was begun with.
 
     Its last checkpoint may have learned from patients whom the new folds test.
@@ -129,7 +133,18 @@ def _begin(folder: Path, now: dict[str, str]) -> None:
             "folder."
         )
     if is_main() and not (folder / DONE).is_file():
-        write_json(folder / BEGUN, now)
+        write_json(folder / BEGUN, now | {SAMPLES: samples})
+
+
+def _compare_samples(folder: Path, samples: int | None) -> None:
+    """Refuse other steps than those of a fold that is done; in others its checkpoint compares."""
+    path = folder / BEGUN
+    before = read_json(path).get(SAMPLES) if path.is_file() else None
+    if before and samples and before != samples:
+        raise InputError(
+            f"Expected to resume with {before} samples per step (batch_size x accumulate x "
+            f"processes) as in {folder}, got {samples}. Change batch_size or accumulate."
+        )
 
 
 def _train(folds: Folds, name: str, folder: Path, train_one: TrainOne) -> None:

@@ -144,6 +144,16 @@ class SameBuffers(Callback):
             distributed.broadcast(buffer, src=0)
 
 
+def samples_per_step(args: FitArgs) -> int:
+    """Of all processes together.
+
+    Raises:
+        InputError: As in `layout`.
+    """
+    devices, nodes = layout(args)
+    return args.batch_size * args.accumulate * devices * nodes
+
+
 class GlobalBatch(Callback):
     """Refuses to resume with another number of samples per step than training began with."""
 

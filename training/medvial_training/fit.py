@@ -32,6 +32,7 @@ from medvial_training.distributed import (
     layout,
     plugins_of,
     restarted,
+    samples_per_step,
     strategy_of,
 )
 from medvial_training.fit_args import FitArgs
@@ -131,7 +132,7 @@ def fit_module(
         use_distributed_sampler=False,
         plugins=[WholeCheckpoints(), *plugins_of()],
         callbacks=[
-            GlobalBatch(args.batch_size * args.accumulate * devices * nodes),
+            GlobalBatch(samples_per_step(args)),
             best,
             *_callbacks(args, run, monitor, mode, tracked=bool(loggers)),
             *further,

@@ -39,7 +39,7 @@ FREE_ON_RESUME = tuple(  # what does not change the result; tasks with two netwo
         "devices",
         "num_nodes",
         "strategy",
-        "batch_size",  # these two as long as a step has as many samples: GlobalBatch looks
+        "batch_size",  # these two as long as a step has as many samples: it is compared
         "accumulate",
         "compile",
     )

@@ -18,7 +18,7 @@ from medvial.gait.leg_agility.rating import expected_scores, probabilities, scor
 from medvial.gait.leg_agility.signals import LEGS, Leg
 from medvial.outputs import replace_folder, write_json
 from medvial_training.cross_validation import PREDICTIONS, run_folds
-from medvial_training.distributed import is_main
+from medvial_training.distributed import is_main, samples_per_step
 from medvial_training.fit_args import FitArgs
 from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import Folds, load_folds
@@ -97,7 +97,12 @@ def train_system(
         settings,
         resume,
     )
-    run_folds(folds, run, one, settings, content=recordings.content(), resume=resume)
+    run_folds(
+        *(folds, run, one, settings),
+        content=recordings.content(),
+        samples_per_step=None if config.kind == "kinematic" else samples_per_step(fit),
+        resume=resume,
+    )
     if is_main():
         _finish(run, config, origin)
 

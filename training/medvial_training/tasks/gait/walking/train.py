@@ -27,7 +27,7 @@ from medvial_training.clips.learn import train_clips
 from medvial_training.clips.predictions import Prediction, learn, predict, predictions_table
 from medvial_training.clips.store import ClipStore
 from medvial_training.cross_validation import PREDICTIONS, run_folds
-from medvial_training.distributed import is_main
+from medvial_training.distributed import is_main, samples_per_step
 from medvial_training.fit import FitArgs
 from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import Folds, load_folds
@@ -118,7 +118,13 @@ def train_folds(
     one = functools.partial(_train_fold, job)
     only = folds.names if final else folds.tested
     frames = {name: record.key for name, record in store.records.items()}
-    run_folds(folds, run, one, parameters, content=frames, resume=resume, only=only)
+    run_folds(
+        *(folds, run, one, parameters),
+        content=frames,
+        samples_per_step=samples_per_step(fit),
+        resume=resume,
+        only=only,
+    )
     return origin
 
 
