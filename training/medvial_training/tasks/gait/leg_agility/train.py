@@ -151,7 +151,7 @@ class _One:
             *(self.inputs, known, chosen, self.fit, self.training, folder),
             resume=going_on,
             parameters=self.settings,
-            notes={"fold": name},
+            notes={"data": str(self.recordings.data), "run": folder.parent.name, "fold": name},
         )
         if not is_main() or test.empty:
             return
