@@ -3,9 +3,11 @@
 import hashlib
 import io
 import json
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -59,7 +61,7 @@ class Stored:
             with np.load(path, allow_pickle=False) as file:
                 points, times_s = file["points"].astype(np.float64), file["times_s"]
                 about = json.loads(str(file["about"]))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             raise InputError(
                 f"Expected keypoints in {path}, got: {error}. Run step 1 again."
             ) from None
