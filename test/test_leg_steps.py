@@ -15,6 +15,7 @@ from keypoint_clips import clip, taps, write_folder, write_zip
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
+from medvial.gait.leg_agility.rating import probabilities
 from medvial.models import ModelFolder, sha256
 from medvial_training.fit_args import FitArgs
 from medvial_training.folds import load_folds
@@ -25,9 +26,9 @@ from medvial_training.tasks.gait.leg_agility.choices import LegTraining
 from medvial_training.tasks.gait.leg_agility.evaluate import evaluate_system
 from medvial_training.tasks.gait.leg_agility.options import LegOptions
 from medvial_training.tasks.gait.leg_agility.prepare import prepare_system
-from medvial_training.tasks.gait.leg_agility.recordings import Recordings
+from medvial_training.tasks.gait.leg_agility.recordings import Recordings, Stored
 from medvial_training.tasks.gait.leg_agility.scores import all_scores
-from medvial_training.tasks.gait.leg_agility.train import majority_of, train_system
+from medvial_training.tasks.gait.leg_agility.train import as_shipped, majority_of, train_system
 from medvial_training.tasks.gait.systems import FoldOptions
 from medvial_training.tasks.gait.train import train
 from medvial_training.tasks.gait.write_model import write_model
@@ -229,6 +230,55 @@ def test_step_2_rates_each_leg_by_networks_that_never_saw_the_patient(data, run)
     }
     metrics = json.loads((folder / "model" / "metrics.json").read_text())
     assert set(metrics["cross_validation"]) == {"left", "right", "both"}
+
+
+def test_predictions_are_as_the_container_gives_them(data, run):
+    folder = run / "leg_agility"
+    table = pd.read_csv(folder / "predictions.csv")
+    learned = json.loads((folder / "model" / "learned.json").read_text())["temperature"]
+    assert abs(learned - 1) > 0.01
+    likely = probabilities(table.filter(like="output_").to_numpy(), config_of(data), learned)
+    assert table[["p_0", "p_1", "p_2"]].to_numpy() == pytest.approx(likely, abs=1e-4)
+    assert table["expected"].to_numpy() == pytest.approx(likely @ [0, 1, 2], abs=1e-3)
+
+
+def test_a_temperature_may_move_the_median():
+    config = LegConfig(levels=(0, 1, 2), loss="cross_entropy")
+    outputs = {"output_0": [0.0, None], "output_1": [1.9, None], "output_2": [2.0, None]}
+    table = pd.DataFrame({"predicted": [2, None], "expected": [2.0, None], **outputs})
+    table[["p_0", "p_1", "p_2"]] = None
+    sharp, flat = (as_shipped(table, config, temperature) for temperature in (0.01, 10.0))
+    assert (sharp["predicted"][0], flat["predicted"][0]) == (2, 1)
+    assert flat["expected"][0] == pytest.approx(1.06, abs=0.01)
+    assert flat["p_0"][0] == pytest.approx(1 / (1 + np.exp(0.19) + np.exp(0.2)), abs=1e-6)
+    assert flat.loc[1].isna().all()
+
+
+def test_the_tracker_is_told_of_data_and_fold(data, tmp_path, monkeypatch):
+    told = {}
+
+    def learn(*_, notes, **__):
+        told.update(notes)
+        raise InputError("enough")
+
+    monkeypatch.setattr("medvial_training.tasks.gait.leg_agility.train.learn", learn)
+    with pytest.raises(InputError, match="enough"):
+        train_system(data, tmp_path / "run", config_of(data), FIT, TRAINING, resume=False)
+    assert told == {"data": str(data), "run": "run", "fold": "fold_1"}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:90] + b[:40] + b[130:]]
+)
+def test_damaged_keypoints_are_told_and_read_anew(source, data, tmp_path, damage):
+    out = read_before(data, tmp_path / "data")
+    path = out / "keypoints" / "R01.npz"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    with pytest.raises(InputError, match=r"R01\.npz, got: .* Run step 1 again"):
+        Stored.read(path)
+    prepare(source, out)
+    assert Stored.read(path).sha256 == Stored.read(data / "keypoints" / "R01.npz").sha256
 
 
 def test_what_nobody_learns_from_is_told(data, tmp_path, caplog):

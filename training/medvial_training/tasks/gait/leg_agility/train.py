@@ -16,7 +16,7 @@ from medvial.errors import InputError
 from medvial.gait.leg_agility.config import LegConfig
 from medvial.gait.leg_agility.rating import expected_scores, probabilities, scores
 from medvial.gait.leg_agility.signals import LEGS, Leg
-from medvial.outputs import replace_folder, write_json
+from medvial.outputs import replace_folder, write_bytes, write_json
 from medvial_training.cross_validation import PREDICTIONS, run_folds
 from medvial_training.distributed import is_main, samples_per_step
 from medvial_training.fit_args import FitArgs
@@ -220,9 +220,26 @@ def _about(sample: LegSample, recordings: Recordings, majority: dict[Leg, int | 
     return [sample.video, sample.leg, sample.score, *("" if t is None else t for t in told)]
 
 
+def as_shipped(table: pd.DataFrame, config: LegConfig, temperature: float) -> pd.DataFrame:
+    """Predictions as the container makes them of the networks' outputs, by the learned temperature.
+
+    Args:
+        table: A row a leg; of those that were not rated, the places stay empty.
+        config: Says how outputs are read.
+        temperature: Divides them.
+    """
+    rated, result = table["predicted"].notna(), table.copy()
+    outputs = table[rated].filter(like=OUTPUT).to_numpy(np.float64)
+    likely = probabilities(outputs, config, temperature)
+    result.loc[rated, "predicted"] = scores(likely, config)
+    result.loc[rated, "expected"] = expected_scores(likely, config).round(4)
+    result.loc[rated, [f"p_{level}" for level in config.levels]] = likely.round(6)
+    return result
+
+
 def _finish(run: Path, config: LegConfig, origin: dict[str, Any]) -> None:
     """The model's part of the folder, with what is learned of all folds' test legs together."""
-    text = dict.fromkeys(("video", "patient", "group", "leg"), str)
+    text = dict.fromkeys(("fold", "video", "patient", "group", "site", "label", "leg"), str)
     table = pd.read_csv(run / PREDICTIONS, dtype=text, keep_default_na=False, na_values=[""])
     told = table[table["predicted"].notna()] if len(table) else table
     metrics: dict[str, Any] = {}
@@ -230,6 +247,8 @@ def _finish(run: Path, config: LegConfig, origin: dict[str, Any]) -> None:
     if len(told):
         outputs = told.filter(like=OUTPUT).to_numpy(np.float64)
         temperature = fit_temperature(outputs, told["score"].tolist(), config)
+        table = as_shipped(table, config, temperature)
+        write_bytes(run / PREDICTIONS, table.to_csv(index=False).encode())
         metrics = all_scores(table, config.levels, Bootstrap())
         phantom = bool(origin["data"].get("phantom"))
         for line in in_words(metrics, phantom):
