@@ -88,7 +88,7 @@ def test_schedules_have_known_values():
         ({}, torch.optim.AdamW, {"weight_decay": 0.01}),
         ({"optimizer": "adam", "weight_decay": 0.0}, torch.optim.Adam, {"weight_decay": 0.0}),
         (
-            {"optimizer": "sgd", "momentum": 0.8, "nesterov": True},
+            {"optimizer": "sgd", "momentum": 0.8, "nesterov": True, "schedule": "cosine"},
             torch.optim.SGD,
             {"momentum": 0.8, "nesterov": True},
         ),
@@ -110,6 +110,7 @@ def test_optimizers_get_their_options(options, kind, expected):
         ({"accumulate": 0}, "Expected accumulate of at least 1, got 0"),
         ({"devices": 0}, "Expected devices of at least 1, got 0"),
         ({"momentum": 1.0}, "Expected momentum from 0 to below 1, got 1.0"),
+        ({"optimizer": "sgd", "momentum": 0.8}, "no momentum with sgd and one_cycle, .* got 0.8"),
         ({"warmup": -0.1}, "Expected warmup from 0 to below 1"),
         ({"save_every": -1}, "Expected save_every of at least 0"),
         ({"nesterov": True, "momentum": 0.0}, "Expected a momentum above 0 with nesterov"),

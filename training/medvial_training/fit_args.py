@@ -7,6 +7,7 @@ from typing import Literal
 from medvial.errors import InputError
 
 COUNTS = ("max_epochs", "patience", "batch_size", "accumulate", "step_epochs", "validate_every")
+MOMENTUM = 0.9
 RANGES = {  # from, to below
     **dict.fromkeys((*COUNTS, "keep", "devices", "num_nodes"), (1, inf)),
     **dict.fromkeys(("weight_decay", "gradient_clip", "save_every", "workers"), (0, inf)),
@@ -39,8 +40,9 @@ class FitArgs:
     weight_decay: float = 1e-2
     """Weight decay; decoupled in adamw, an L2 penalty in adam and sgd."""
 
-    momentum: float = 0.9
-    """Of sgd."""
+    momentum: float = MOMENTUM
+    """Of sgd, but in one_cycle, which moves it from 0.95 to 0.85 and back (and so beta1 of adam and
+    adamw) and takes no other value than this one."""
 
     nesterov: bool = False
     """Nesterov's momentum in sgd."""
@@ -128,5 +130,10 @@ class FitArgs:
                 raise InputError(f"Expected {name} {limit}, got {value}.")
         if self.learning_rate <= 0:
             raise InputError(f"Expected a learning_rate above 0, got {self.learning_rate}.")
+        if (self.optimizer, self.schedule) == ("sgd", "one_cycle") and self.momentum != MOMENTUM:
+            raise InputError(
+                "Expected no momentum with sgd and one_cycle, which moves it from 0.95 to 0.85 and "
+                f"back, got {self.momentum}. Leave it out, or take another schedule."
+            )
         if self.nesterov and not self.momentum:
             raise InputError("Expected a momentum above 0 with nesterov, got 0.")
