@@ -7,7 +7,8 @@ import torch
 from toy_training import FIT
 
 from medvial.errors import InputError
-from medvial_training import distributed, loaders
+from medvial_training import distributed, fit, loaders
+from medvial_training.checkpoints import PatientStopping
 from medvial_training.fit import EpochSampler, FitArgs
 from medvial_training.optimize import make_optimizer, make_schedule
 
@@ -104,6 +105,13 @@ def test_optimizers_get_their_options(options, kind, expected):
     assert expected.items() <= group.items()
 
 
+def test_patience_lasts_as_long_as_it_says(tmp_path):
+    args = FitArgs(patience=7, validate_every=3)
+    callbacks = fit._callbacks(args, tmp_path, "valid/mae", "min", tracked=False)
+    (stopping,) = (c for c in callbacks if isinstance(c, PatientStopping))
+    assert stopping.patience == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -111,6 +119,7 @@ def test_optimizers_get_their_options(options, kind, expected):
         ({"devices": 0}, "Expected devices of at least 1, got 0"),
         ({"momentum": 1.0}, "Expected momentum from 0 to below 1, got 1.0"),
         ({"optimizer": "sgd", "momentum": 0.8}, "no momentum with sgd and one_cycle, .* got 0.8"),
+        ({"max_epochs": 3, "validate_every": 4}, "at most max_epochs, 3, got 4"),
         ({"warmup": -0.1}, "Expected warmup from 0 to below 1"),
         ({"save_every": -1}, "Expected save_every of at least 0"),
         ({"nesterov": True, "momentum": 0.0}, "Expected a momentum above 0 with nesterov"),

@@ -1,6 +1,7 @@
 """Training by Lightning: what every task shares."""
 
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -200,7 +201,7 @@ def _finish(
 def _callbacks(
     args: FitArgs, run: Path, monitor: str, mode: Literal["min", "max"], *, tracked: bool
 ) -> list[Callback]:
-    patience = max(1, args.patience // args.validate_every)
+    patience = math.ceil(args.patience / args.validate_every)
     callbacks: list[Callback] = [
         FirstEpoch(),
         SameBuffers(),

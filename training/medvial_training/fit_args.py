@@ -23,7 +23,8 @@ class FitArgs:
     """Epochs at most; the schedules one_cycle and cosine fall to zero over them."""
 
     patience: int = 25
-    """Epochs without a better validation score before training stops."""
+    """Epochs without a better validation score before training stops, up to a whole number of
+    validations."""
 
     batch_size: int = 4
     """Samples per step and process."""
@@ -74,7 +75,7 @@ class FitArgs:
     """Normalise over the batches of all processes together; on GPUs only."""
 
     validate_every: int = 1
-    """Epochs between validations."""
+    """Epochs between validations; at most max_epochs."""
 
     save_every: int = 0
     """Epochs between numbered checkpoints beside best.ckpt and last.ckpt; 0 keeps none."""
@@ -128,8 +129,13 @@ class FitArgs:
                     f"from {least} to below {below:g}" if below < inf else f"of at least {least}"
                 )
                 raise InputError(f"Expected {name} {limit}, got {value}.")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < inf:
             raise InputError(f"Expected a learning_rate above 0, got {self.learning_rate}.")
+        if self.validate_every > self.max_epochs:
+            raise InputError(
+                f"Expected validate_every of at most max_epochs, {self.max_epochs}, got "
+                f"{self.validate_every}: nothing would be validated, and no model kept."
+            )
         if (self.optimizer, self.schedule) == ("sgd", "one_cycle") and self.momentum != MOMENTUM:
             raise InputError(
                 "Expected no momentum with sgd and one_cycle, which moves it from 0.95 to 0.85 and "
