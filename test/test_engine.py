@@ -92,6 +92,14 @@ def test_resuming_needs_as_many_samples_per_step(tmp_path):
     fit(tmp_path, resume=True, batch_size=4, accumulate=2)
 
 
+def test_a_checkpoint_that_was_cut_off_is_told(tmp_path):
+    fit(tmp_path, max_epochs=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"whole checkpoint in .*last\.ckpt.* delete .* anew"):
+        fit(tmp_path, max_epochs=1, resume=True)
+
+
 def test_settings_of_an_older_run_resume(tmp_path):
     now = {"data": "d", "fit": vars(FitArgs()), "b_fit": vars(FitArgs(max_epochs=3))}
     older = {

@@ -73,7 +73,11 @@ def test_one_patient_or_none_has_no_interval():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"resamples": 0}, "at least 1 bootstrap"), ({"level": 1.0}, "between 0 and 1, got 1.0")],
+    [
+        ({"resamples": 0}, "at least 1 bootstrap"),
+        ({"seed": -1}, "a seed of at least 0 .* got -1"),
+        ({"level": 1.0}, "between 0 and 1, got 1.0"),
+    ],
 )
 def test_bootstrap_without_meaning_is_refused(settings, message):
     with pytest.raises(InputError, match=message):

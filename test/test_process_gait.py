@@ -292,7 +292,14 @@ def test_the_frame_rate_changes_the_tempo(container):
     assert not any("per second was taken" in note for note in report["recording"]["notes"])
 
 
-@pytest.mark.parametrize(("text", "message"), [('"30"', "as a number"), ("0", "above 0")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"30"', "as a number"),
+        ("0", "above 0"),
+        ("1" + 400 * "0", "got a number of 401 digits"),
+    ],
+)
 def test_a_frame_rate_that_is_none_is_refused(container, text, message):
     write_zip(container.place(ZIP), tapping())
     container.place("frames-per-second.json").write_text(text)

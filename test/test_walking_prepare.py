@@ -205,6 +205,17 @@ def test_the_positive_class_must_be_known(raw, tmp_path):
     assert json.loads((out / "config.json").read_text())["positive"] == "bent"
 
 
+def test_a_file_is_no_place_for_the_data(raw, tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(InputError, match="a folder for --out, got the file"):
+        prepare(raw, tmp_path / "data", walking=CONFIG, workers=1)
+
+
+def test_a_seed_below_0_deals_no_folds():
+    with pytest.raises(InputError, match=r"folds\.seed from 0 .* got -1"):
+        FoldOptions(seed=-1)
+
+
 def test_a_source_of_nothing_is_refused(tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="walking or leg_agility in"):

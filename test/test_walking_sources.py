@@ -1,6 +1,7 @@
 """Walking videos as their sources list them: tables, folders, patients, boxes."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,20 @@ def test_two_files_of_one_name_need_paths(listed):
     touch(listed / "other" / "v0.mp4")
     with pytest.raises(InputError, match=r"one file v0\.mp4 below .* got 2"):
         open_walking(listed, WalkingOptions())
+
+
+def test_whole_paths_are_taken_with_a_source_of_any_form(listed, tmp_path, monkeypatch):
+    touch(listed / "other" / "v0.mp4")
+    away = tmp_path.parent / f"{tmp_path.name}_away" / "v0.mp4"
+    touch(away)
+    paths = [listed / "videos" / "v0.mp4", listed / "other" / "v0.mp4", away]
+    rows = [[str(path), f"p{n}", "ASD"] for n, path in enumerate(paths)]
+    write_table(listed / "labels.csv", ["video", "patient", "label"], rows)
+    monkeypatch.chdir(listed.parent)
+    names = list(seen(Path(listed.name)))
+    assert names[:2] == ["videos__v0", "other__v0"]
+    assert names[2].endswith(f"{away.parent.name}__v0")
+    assert "/" not in names[2]
 
 
 def test_folders_of_classes_do_not_tell_patients(classes):

@@ -5,6 +5,7 @@ import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import is_zipfile
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -152,15 +153,30 @@ def fit_module(
 def _check_run(run: Path, last: Path, resume: bool) -> bool:
     """Whether to go on from the last checkpoint."""
     if restarted():
-        return last.is_file()
-    if resume and not last.is_file():
+        resume = last.is_file()
+    elif resume and not last.is_file():
         raise InputError(f"Expected {last} to resume from, got no such file. Leave out --resume.")
-    if not resume and last.is_file():
+    elif not resume and last.is_file():
         raise InputError(
             f"Expected a new run folder, got {run} with checkpoints of an earlier run. Go on with "
             "--resume, choose another --run, or delete the folder."
         )
+    if resume:
+        _check_whole(last)
     return resume
+
+
+def _check_whole(checkpoint: Path) -> None:
+    """A checkpoint is an archive, which ends with its list of contents.
+
+    Raises:
+        InputError: It was cut off.
+    """
+    if not is_zipfile(checkpoint):
+        raise InputError(
+            f"Expected a whole checkpoint in {checkpoint}, got a damaged file. Restore it from a "
+            f"copy, or delete {checkpoint.parent.parent} and train it anew."
+        )
 
 
 def _open_run(

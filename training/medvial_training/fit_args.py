@@ -12,6 +12,8 @@ RANGES = {  # from, to below
     **dict.fromkeys((*COUNTS, "keep", "devices", "num_nodes"), (1, inf)),
     **dict.fromkeys(("weight_decay", "gradient_clip", "save_every", "workers"), (0, inf)),
     **dict.fromkeys(("ema_decay", "momentum", "warmup"), (0, 1)),
+    "step_factor": (0, inf),
+    "seed": (0, 2**32),
 }
 
 

@@ -36,10 +36,12 @@ class Bootstrap:
         """Refuse settings without a meaning.
 
         Raises:
-            InputError: No resample, or a level outside 0 to 1.
+            InputError: No resample, a negative seed, or a level outside 0 to 1.
         """
         if self.resamples < 1:
             raise InputError(f"Expected at least 1 bootstrap resample, got {self.resamples}.")
+        if self.seed < 0:
+            raise InputError(f"Expected a seed of at least 0 for the resamples, got {self.seed}.")
         if not 0 < self.level < 1:
             raise InputError(f"Expected a confidence level between 0 and 1, got {self.level}.")
 

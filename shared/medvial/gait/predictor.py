@@ -108,4 +108,9 @@ def read_frame_rate(path: Path | None) -> float | None:
     value = read_json(path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"Expected the frames per second as a number in {path}, got {value!r}.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(
+            f"Expected the frames per second in {path}, got a number of {len(str(value))} digits."
+        ) from None

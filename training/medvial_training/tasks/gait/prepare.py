@@ -52,6 +52,8 @@ def prepare(
         raise InputError(f"Expected at least 1 of --workers, got {workers}.")
     if not source.is_dir():
         raise InputError(f"Expected a folder for --source, got {source}.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"Expected a folder for --out, got the file {out}.")
     if out.resolve() == source.resolve():
         raise InputError(f"Expected another folder than that of the raw data for --out: {out}.")
     settings: dict[str, tuple[Any, Any]] = {

@@ -56,6 +56,8 @@ class FoldOptions:
         """
         if self.k < 2:
             raise InputError(f"Expected folds.k of at least 2, got {self.k}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"Expected folds.seed from 0 to below 2**32, got {self.seed}.")
         if not 0 < self.valid_share <= 0.5:
             raise InputError(
                 f"Expected folds.valid_share above 0 and at most 0.5, got {self.valid_share}."

@@ -150,9 +150,15 @@ def _names(paths: Sequence[Path], source: Path) -> dict[Path, str]:
     """What each file is called: its own name or, where several share it, its path."""
     repeated = _repeated(path.stem for path in set(paths))
     return {
-        path: by_path(path.relative_to(source)) if path.stem in repeated else path.stem
+        path: by_path(_below(path, source)) if path.stem in repeated else path.stem
         for path in paths
     }
+
+
+def _below(path: Path, source: Path) -> Path:
+    """A file's path from the source; of one that lies elsewhere, all of its path."""
+    path, source = path.absolute(), source.absolute()
+    return path.relative_to(source if path.is_relative_to(source) else path.anchor)
 
 
 def _class_folders(source: Path) -> list[Path]:
