@@ -115,9 +115,9 @@ def test_an_image_runs_under_all_limits_of_the_platform(rehearse, stub):
 
 
 def test_a_difference_within_the_tolerance_passes_and_is_printed(rehearse):
-    result = rehearse(expected={"value": 1.5})
+    result = rehearse(expected={"value": 1.2495})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "largest difference 0.25 at value" in words(result.stdout)
+    assert "largest difference 0.0005 at value" in words(result.stdout)
 
 
 @pytest.mark.parametrize(
