@@ -256,7 +256,7 @@ def test_an_export_that_the_check_refuses_leaves_no_archive(stub, tmp_path):
     out = tmp_path / "out"
     result = run(stub / "export.sh", "stub", "--no-build", "--model", model, "--out", out)
     assert result.returncode != 0
-    assert "altered after step 4" in result.stdout
+    assert "altered after it was sealed" in result.stdout
     assert result.stderr.endswith("out/model.tar.gz must not be uploaded\n")
     assert not list(out.glob("*.tar.gz"))
 
