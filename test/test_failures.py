@@ -24,7 +24,12 @@ SOCKETS = {
             "inputs": [{"slug": "scan", "kind": "Image", "relative_path": "images/scan"}],
             "outputs": [
                 {"slug": "bright-share", "kind": "Float", "relative_path": "bright-share.json"},
-                {"slug": "bright", "kind": "Segmentation", "relative_path": "images/bright"},
+                {
+                    "slug": "bright",
+                    "kind": "Segmentation",
+                    "relative_path": "images/bright",
+                    "like": "scan",
+                },
             ],
         }
     ]
@@ -91,14 +96,15 @@ def algorithm(good, tmp_path_factory):
     image = SimpleITK.GetImageFromArray(pixels)
     image.SetSpacing((0.5, 0.5, 1.0))
     SimpleITK.WriteImage(image, str(scan / "scan.mha"), True)
-    labels = {"0": 1350, "1": 450}
+    z_y_x = np.argwhere(pixels > 100).mean(axis=0)
     described = {
         "size": [30, 20, 3],
         "spacing_mm": [0.5, 0.5, 1.0],
         "origin_mm": [0.0, 0.0, 0.0],
         "direction": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         "pixel_type": "uint8",
-        "labels": labels,
+        "labels": {"0": 1350, "1": 450},
+        "centroids": {"1": z_y_x[::-1].round(3).tolist()},
     }
     expected = {"bright-share.json": SHARE, "images/bright/output.mha": {"image": described}}
     (folder / "test" / "expected_output.json").write_text(json.dumps(expected))
@@ -144,7 +150,11 @@ def test_the_good_images_pass_everything(algorithm, tmp_path):
         ("NaN", "D1", "NaN, which JSON does not have"),
         ("text", "D2", "'0.5' is not of type 'number'"),
         ("float mask", "D3", "as uint8, got float32"),
-        ("no spacing", "D7", "spacing [1.0, 1.0, 1.0] instead of [0.5, 0.5, 1.0]"),
+        (
+            "no spacing",
+            "D7",
+            "bright is not like scan: spacing [1.0, 1.0, 1.0] instead of",
+        ),
         ("two masks", "C2", "images/bright holds 2 images instead of one"),
         ("path from slug", "C2", "bright-share.json was not produced"),
         ("debug file", "C2", "not declared: debug.json"),
