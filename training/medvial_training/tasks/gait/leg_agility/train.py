@@ -98,7 +98,10 @@ def train_system(
         resume,
     )
     run_folds(
-        *(folds, run, one, settings),
+        folds,
+        run,
+        one,
+        settings,
         content=recordings.content(),
         samples_per_step=None if config.kind == "kinematic" else samples_per_step(fit),
         resume=resume,

@@ -119,7 +119,10 @@ def train_folds(
     only = folds.names if final else folds.tested
     frames = {name: record.key for name, record in store.records.items()}
     run_folds(
-        *(folds, run, one, parameters),
+        folds,
+        run,
+        one,
+        parameters,
         content=frames,
         samples_per_step=samples_per_step(fit),
         resume=resume,
