@@ -406,6 +406,8 @@ def test_an_image_of_many_values_is_described_by_their_range(tmp_path):
         write(tmp_path / "b.mha", np.arange(105, dtype=np.uint8).reshape(3, 5, 7))
     )
     assert (grey["image"]["mean"], "labels" in grey["image"]) == (52, False)
+    assert (grey["image"]["minimum"], grey["image"]["maximum"]) == (0, 104)
+    np.testing.assert_allclose(grey["image"]["centroid"], expected, atol=1e-3)
 
 
 def test_image_outputs_compare_within_a_tolerance_of_voxels(tmp_path):

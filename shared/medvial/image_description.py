@@ -68,83 +68,90 @@ def read_geometry(path: Path) -> ImageGeometry:
 
 def _describe_pixels(slices: Iterator[NDArray[Any]], geometry: ImageGeometry) -> dict[str, Any]:
     width, height, _ = geometry.size_xyz
-    labels: _Labels | None = _Labels(width, height, geometry.dimensions)
-    values = _Values(width, height, geometry.dimensions)
+    content: _Labels | _Values = _Labels()
     for index, image in enumerate(slices):
         pixels = image.reshape(height, width, -1)
-        values.add(pixels, index)
-        if labels is not None and not labels.add(pixels, index):
-            labels = None
-    return values.describe() if labels is None else labels.describe()
+        if isinstance(content, _Labels) and not content.add(pixels, index):
+            content = _Values(content)
+        if isinstance(content, _Values):
+            content.add(pixels, index)
+    return content.describe(geometry.dimensions)
 
 
 class _Labels:
     """Voxels by value, and the sums of their indices (x, y, z)."""
 
-    def __init__(self, width: int, height: int, dimensions: int) -> None:
-        self.dimensions = dimensions
+    def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
         self.sums: defaultdict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
-        self.xy = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
 
     def add(self, pixels: NDArray[Any], index: int) -> bool:
-        """One more slice (H, W, C); whether it still is an image of few values."""
+        """Take one more slice (H, W, C), unless the image then is none of few values."""
         if pixels.dtype.kind not in "iu":
             return False
         if pixels.dtype == np.uint8:
             found = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256))
         else:
             found = np.unique(pixels)
-        if len(found) > MAX_LABELS:
+        if len(self.counts.keys() | found.tolist()) > MAX_LABELS:
             return False
         for value in found.tolist():
             here = np.count_nonzero(pixels == value, axis=2)
-            columns, rows = here.sum(axis=0), here.sum(axis=1)
-            count = int(rows.sum())
+            count = int(here.sum())
             self.counts[value] += count
-            self.sums[value] += (columns @ self.xy[0], rows @ self.xy[1], count * index)
-        return len(self.counts) <= MAX_LABELS
+            self.sums[value] += (*_index_sums(here.sum(axis=0), here.sum(axis=1)), count * index)
+        return True
 
-    def describe(self) -> dict[str, Any]:
-        centroids = {
-            str(value): _rounded(self.sums[value] / self.counts[value], self.dimensions)
-            for value in sorted(self.counts)
-            if value != 0
+    def describe(self, dimensions: int) -> dict[str, Any]:
+        values = sorted(self.counts)
+        return {
+            "labels": {str(value): self.counts[value] for value in values},
+            "centroids": {
+                str(value): _rounded(self.sums[value] / self.counts[value], dimensions)
+                for value in values
+                if value != 0
+            },
         }
-        labels = {str(value): self.counts[value] for value in sorted(self.counts)}
-        return {"labels": labels, "centroids": centroids}
 
 
 class _Values:
-    """Range and mean of the values, and the sums of indices (x, y, z) weighted by them."""
+    """Range and sum of the values, and the sums of indices (x, y, z), also weighted by them."""
 
-    def __init__(self, width: int, height: int, dimensions: int) -> None:
-        self.dimensions = dimensions
-        self.lowest, self.highest, self.total, self.count = np.inf, -np.inf, 0.0, 0
-        self.weighted, self.indices = np.zeros(3), np.zeros(3)
-        self.xy = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    def __init__(self, before: _Labels) -> None:
+        """Go on from the slices that had few values."""
+        values, counts = list(before.counts), before.counts
+        self.lowest, self.highest = min(values, default=np.inf), max(values, default=-np.inf)
+        self.count, self.total = counts.total(), float(sum(v * counts[v] for v in values))
+        self.indices = sum(before.sums.values(), start=np.zeros(3))
+        self.weighted = sum((v * before.sums[v] for v in values), start=np.zeros(3))
 
     def add(self, pixels: NDArray[Any], index: int) -> None:
-        """One more slice (H, W, C)."""
+        """Take one more slice (H, W, C)."""
+        height, width, _ = pixels.shape
         self.lowest = min(self.lowest, float(pixels.min()))
         self.highest = max(self.highest, float(pixels.max()))
-        rows = pixels.sum(axis=(1, 2), dtype=np.float64)
         columns = pixels.sum(axis=(0, 2), dtype=np.float64)
+        rows = pixels.sum(axis=(1, 2), dtype=np.float64)
         total = float(rows.sum())
         self.total += total
         self.count += pixels.size
-        self.weighted += (columns @ self.xy[0], rows @ self.xy[1], total * index)
-        self.indices += np.array([self.xy[0].mean(), self.xy[1].mean(), index]) * pixels.size
+        self.weighted += (*_index_sums(columns, rows), total * index)
+        self.indices += np.array([(width - 1) / 2, (height - 1) / 2, index]) * pixels.size
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, dimensions: int) -> dict[str, Any]:
         above = self.total - self.lowest * self.count
         place = (self.weighted - self.lowest * self.indices) / above if above > 0 else None
         return {
-            "minimum": self.lowest,
-            "maximum": self.highest,
+            "minimum": float(self.lowest),
+            "maximum": float(self.highest),
             "mean": self.total / self.count,
-            "centroid": None if place is None else _rounded(place, self.dimensions),
+            "centroid": None if place is None else _rounded(place, dimensions),
         }
+
+
+def _index_sums(columns: NDArray[Any], rows: NDArray[Any]) -> tuple[float, float]:
+    """Sums of x and y, of what is in each column and row."""
+    return float(columns @ np.arange(len(columns))), float(rows @ np.arange(len(rows)))
 
 
 def _rounded(place: NDArray[np.float64], dimensions: int) -> list[float]:

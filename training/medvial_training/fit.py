@@ -147,7 +147,7 @@ def fit_module(
             words = ["go on with --resume true"] if last.is_file() else []
             raise KeyboardInterrupt(*words) from None
         raise
-    return _finish(trainer, best, last, args, monitor)
+    return _finish(trainer, best, run, args, monitor)
 
 
 def _check_run(run: Path, last: Path, resume: bool) -> bool:
@@ -197,19 +197,17 @@ def _open_run(
 
 
 def _finish(
-    trainer: Trainer, best: ModelCheckpoint, last: Path, args: FitArgs, monitor: str
+    trainer: Trainer, best: ModelCheckpoint, run: Path, args: FitArgs, monitor: str
 ) -> Path:
     trainer.strategy.barrier("best checkpoint")
     path = Path(best.best_model_path)
     if not path.is_file():
-        raise InputError(
-            f"Training ended before its first validation; no model is in {last.parent.parent}."
-        )
+        raise InputError(f"Training ended before its first validation; no model is in {run}.")
     score = best.best_model_score
     log.info("Best %s: %.4f", monitor, float("nan") if score is None else float(score))
     if args.checkpoint == "last":
         log.info("The model is made of the last weights.")
-        path = last
+        path = path.with_name("last.ckpt")
     note_checkpoint(trainer.loggers, path)
     return path
 
