@@ -20,7 +20,7 @@ from echo_data import (
 )
 
 from medvial.errors import InputError
-from medvial_training.splits import Fractions
+from medvial_training.split_dealing import Fractions
 from medvial_training.tasks.echonet import frame_store
 from medvial_training.tasks.echonet.echonet_source import open_echonet
 from medvial_training.tasks.echonet.prepare import prepare

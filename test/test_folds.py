@@ -14,7 +14,7 @@ from medvial_training.folds import (
     write_folds,
 )
 from medvial_training.leaks import join_groups
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key
 
 
 def videos(patients=20, seed=0, sites=("A", "B", "C")):

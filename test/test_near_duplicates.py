@@ -12,7 +12,8 @@ from medvial.cldetection.config import Config
 from medvial.cldetection.preprocess import preprocess
 from medvial_training.near_duplicates import SAME_FILM, find_near_duplicates
 from medvial_training.phantoms.cldetection import make_phantom
-from medvial_training.splits import Fractions, load_splits
+from medvial_training.split_dealing import Fractions
+from medvial_training.splits import load_splits
 from medvial_training.tasks.cldetection.isbi2015 import main as isbi_main
 from medvial_training.tasks.cldetection.prepare import prepare
 

@@ -19,7 +19,7 @@ from medvial.models import sha256
 from medvial.outputs import read_json
 from medvial_training.cli import CONFIGS, _named_configs, run_step
 from medvial_training.phantoms.cldetection import write_phantoms
-from medvial_training.splits import Fractions
+from medvial_training.split_dealing import Fractions
 from medvial_training.tasks.cldetection import ensemble, seeds
 from medvial_training.tasks.cldetection.dataset import load_samples
 from medvial_training.tasks.cldetection.fold import Fold, fold_of

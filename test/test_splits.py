@@ -3,14 +3,8 @@
 import pytest
 
 from medvial.errors import InputError
-from medvial_training.splits import (
-    Fractions,
-    assert_disjoint,
-    assign_splits,
-    group_samples,
-    load_splits,
-    read_manifest,
-)
+from medvial_training.split_dealing import Fractions, assign_splits, group_samples
+from medvial_training.splits import assert_disjoint, load_splits, read_manifest
 
 
 def write_manifests(folder, *, train, valid="", test="", header="image_id,patient,group,p1x"):

@@ -13,7 +13,8 @@ from medvial.outputs import read_json
 from medvial.video_classification import ClipConfig
 from medvial_training.phantoms.gait_files import write_video
 from medvial_training.phantoms.video import CLASSES, make_video, write_videos
-from medvial_training.splits import SPLITS, Fractions
+from medvial_training.split_dealing import Fractions
+from medvial_training.splits import SPLITS
 from medvial_training.tasks.video.annotations import read_annotations
 from medvial_training.tasks.video.datasplit import Sample, make_datasplit
 from medvial_training.tasks.video.listing import frame_files

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medvial.errors import InputError
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key
 
 Unit = Literal["patient", "video"]
 PREFIX = "p_"

@@ -19,7 +19,7 @@ from medvial_training.metrics import (
     reliability_table,
     weighted_statistics,
 )
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key
 from medvial_training.weighted_scores import (
     Counts,
     auroc,

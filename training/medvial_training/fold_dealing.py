@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from medvial.errors import InputError
 from medvial_training.fold_manifest import assert_enough_patients, assert_sites
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key
 
 FINEST = 20  # parts into which patients are dealt to take a share of them
 

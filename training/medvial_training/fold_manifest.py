@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from medvial.errors import InputError
-from medvial_training.splits import SYNONYMS, name_key
+from medvial_training.patients import name_key
+from medvial_training.splits import SYNONYMS
 
 FINAL, FOLD = "final", "fold_"
 COLUMNS = ("video", "patient", "group", "site", "label")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medvial.errors import InputError
-from medvial_training.splits import group_samples, name_key
+from medvial_training.patients import name_key
+from medvial_training.split_dealing import group_samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ import numpy as np
 
 from medvial.errors import InputError
 from medvial.models import MANIFEST, Manifest, config_from_dict
-from medvial_training.splits import group_samples, name_key
+from medvial_training.patients import name_key
+from medvial_training.split_dealing import group_samples
 
 if TYPE_CHECKING:
     from medvial_training.tasks.cldetection.dataset import Sample

@@ -17,14 +17,8 @@ from medvial.cldetection.predictor import LANDMARKS
 from medvial.errors import InputError
 from medvial.models import sha256
 from medvial.outputs import read_json, write_bytes, write_json
-from medvial_training.splits import (
-    DUPLICATES,
-    KEPT_REPEATS,
-    SPLITS,
-    Fractions,
-    assign_splits,
-    group_samples,
-)
+from medvial_training.split_dealing import Fractions, assign_splits, group_samples
+from medvial_training.splits import DUPLICATES, KEPT_REPEATS, SPLITS
 from medvial_training.tasks.cldetection.film_store import (
     IMAGES,
     PROGRESS,

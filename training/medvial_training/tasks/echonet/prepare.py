@@ -15,7 +15,8 @@ import numpy as np
 from medvial.echonet.config import Config
 from medvial.errors import InputError
 from medvial.outputs import read_json, write_bytes, write_json
-from medvial_training.splits import DUPLICATES, SPLITS, Fractions, assign_splits, group_samples
+from medvial_training.split_dealing import Fractions, assign_splits, group_samples
+from medvial_training.splits import DUPLICATES, SPLITS
 from medvial_training.tables import write_csv
 from medvial_training.tasks.echonet.camus_source import open_camus
 from medvial_training.tasks.echonet.echonet_source import FILE_LIST, open_echonet

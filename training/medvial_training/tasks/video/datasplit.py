@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medvial.errors import InputError
-from medvial_training.splits import SPLITS, Fractions, assign_splits
+from medvial_training.split_dealing import Fractions, assign_splits
+from medvial_training.splits import SPLITS
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medvial.errors import InputError
 from medvial.video import CINE_SUFFIXES
-from medvial_training.splits import Fractions
+from medvial_training.split_dealing import Fractions
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FILM_SUFFIXES = tuple(suffix for suffix in CINE_SUFFIXES if suffix not in FRAME_SUFFIXES)

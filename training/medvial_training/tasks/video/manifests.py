@@ -11,7 +11,8 @@ from medvial.errors import InputError
 from medvial_training.clips.store import ClipStore
 from medvial_training.leaks import join_groups
 from medvial_training.near_duplicate_videos import VideoPair, find_near_duplicate_videos
-from medvial_training.splits import DUPLICATES, SPLITS, Fractions, group_samples
+from medvial_training.split_dealing import Fractions, group_samples
+from medvial_training.splits import DUPLICATES, SPLITS
 from medvial_training.tables import write_csv
 from medvial_training.tasks.video.annotations import ANNOTATIONS, relative, write_annotations
 from medvial_training.tasks.video.datasplit import Sample, make_datasplit

@@ -11,7 +11,8 @@ from medvial.errors import InputError
 from medvial.outputs import read_json, write_json
 from medvial.video_classification import ClipConfig
 from medvial_training.clips.store import FRAMES, ClipStore
-from medvial_training.splits import DUPLICATES, SPLITS, Fractions
+from medvial_training.split_dealing import Fractions
+from medvial_training.splits import DUPLICATES, SPLITS
 from medvial_training.tasks.video.annotations import ANNOTATIONS
 from medvial_training.tasks.video.listing import RawData, within_videos
 from medvial_training.tasks.video.manifests import REJECTED, Listed, write_manifests

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from medvial.errors import InputError
 from medvial.gait.leg_agility.signals import LEGS, Leg
-from medvial_training.patients import patient_column
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key, patient_column
 from medvial_training.tasks.gait.leg_agility.options import FLAG, LegOptions
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from medvial.gait.leg_agility.config import LegConfig
 from medvial.gait.leg_agility.signals import LEGS, Leg
 from medvial.outputs import write_json
 from medvial_training.processes import worker_pool
-from medvial_training.splits import group_samples
+from medvial_training.split_dealing import group_samples
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.leg_agility.copies import find_copies
 from medvial_training.tasks.gait.leg_agility.labels import SCORES, find_labels, read_labels

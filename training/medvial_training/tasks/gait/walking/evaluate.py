@@ -24,9 +24,9 @@ from medvial_training.cross_validation import PREDICTIONS
 from medvial_training.fold_manifest import FINAL
 from medvial_training.folds import load_folds
 from medvial_training.metrics import Bootstrap
+from medvial_training.patients import name_key
 from medvial_training.provenance import DATA_FIELDS
 from medvial_training.shares import join_shares
-from medvial_training.splits import name_key
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.overlap import overlap_in_words, parts_of, warn
 from medvial_training.tasks.gait.systems import CROSS_VALIDATION, SOURCE, same_folds

@@ -19,7 +19,7 @@ from medvial.video_classification.config import ClipConfig
 from medvial_training.clips.store import ClipRecord, ClipStore
 from medvial_training.frame_store import in_processes
 from medvial_training.near_duplicate_videos import find_near_duplicate_videos
-from medvial_training.splits import group_samples
+from medvial_training.split_dealing import group_samples
 from medvial_training.tables import write_csv
 from medvial_training.tasks.gait.systems import CONFIG, SOURCE, FoldOptions
 from medvial_training.tasks.gait.walking.read_video import (

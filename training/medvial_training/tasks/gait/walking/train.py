@@ -32,7 +32,7 @@ from medvial_training.fit import FitArgs
 from medvial_training.fold_manifest import FINAL, assert_listed
 from medvial_training.folds import Folds, load_folds
 from medvial_training.metrics import Bootstrap
-from medvial_training.splits import name_key
+from medvial_training.patients import name_key
 from medvial_training.tasks.gait.overlap import origin_of
 from medvial_training.tasks.gait.systems import CONFIG, LEARNED, METRICS, TRAINING
 from medvial_training.tasks.gait.walking.choices import WalkingTraining
