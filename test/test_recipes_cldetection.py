@@ -140,10 +140,10 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
         ),
         (
             ["--data", data, "--members", f"[{out},{out}]", "--out", tmp_path / "new"],
-            "members that are no ensembles, got 2",
+            "models that are no ensembles, got 2",
         ),
-        (["--data", data, "--members", members, "--out", tmp_path], "holds the member .*seed1"),
-        (["--data", data, "--members", members, "--out", folders[1]], "holds the member .*seed2"),
+        (["--data", data, "--members", members, "--out", tmp_path], "holds the model .*seed1"),
+        (["--data", data, "--members", members, "--out", folders[1]], "holds the model .*seed2"),
         (
             ["--data", data, "--members", members, "--out", out.parent],
             r"a model folder, or nothing, .* Name a folder in it, such as .*both.model\.",
@@ -189,6 +189,11 @@ def test_folds_keep_groups_whole_and_validate_on_every_film_once():
         assert [len(block) for block in kept] == [1, 1, 1]
         assert {sides[name] for name in ("00", "09", "11")} == kept[0]  # nearly the same picture
     assert Fold().deal(samples) is samples
+    dealt = Fold(all=True).deal(samples)
+    assert sorted(film.image_id for film in dealt["train"]) == sorted(seen)
+    assert (dealt["valid"], dealt["test"]) == ([], samples["test"])
+    with pytest.raises(InputError, match=r"fold.all true by itself, got fold 1 of 3"):
+        Fold(1, 3, all=True)
     with pytest.raises(InputError, match=r"at least 12 groups .* got 11"):
         Fold(1, 12).deal(samples)
     for number, of in ((0, 3), (4, 3), (1, 1), (1, 101), (-1, 5), (1, 0)):
@@ -217,7 +222,7 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     films = sum(count["valid"] for count in counts)  # every film is held out once
     assert [count["train"] for count in counts] == [films - c["valid"] for c in counts]
     assert noted["films"] == {"train": films, "valid": films, "test": counts[0]["test"]}
-    assert noted["folds"] == [{"number": n, "of": 3} for n in (1, 2, 3)]
+    assert noted["folds"] == [{"number": n, "of": 3, "all": False} for n in (1, 2, 3)]
     assert whole.learned.intervals.films == films
     # each film's error is that of the member that did not see it
     errors = [p.manifest.metrics["valid"]["mre_mm"] for p in parts]
@@ -237,7 +242,7 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     capsys.readouterr()
     options = ["--data", data, "--model", out, "--out", tmp_path / "refused"]
     assert step("evaluate", *options, "--split", "valid") == 1
-    assert "another member was trained on each of them" in capsys.readouterr().err
+    assert "each of these films was trained on" in capsys.readouterr().err
     assert step("evaluate", *options, "--resamples", "50") == 0
 
     # members of one fold validated on the same films
@@ -259,7 +264,7 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert step("train", "--data", data, "--run", plain, *SHORT) == 0
     capsys.readouterr()
     assert combine(folders[0], plain / "model") == 1
-    assert "Expected members with the same fold.of, got 0, 3" in capsys.readouterr().err
+    assert "Expected models with the same fold.of, got 0, 3" in capsys.readouterr().err
     fold = ["--fold.number", 2, "--fold.of", 3, "--weights", folders[0]]
     assert step("train", "--data", data, "--run", tmp_path / "leak", *fold, *SHORT) == 1
     assert "with another --fold" in capsys.readouterr().err
@@ -301,6 +306,85 @@ def test_members_with_folds_of_their_own_become_one_model(stack, tmp_path, capsy
     assert step("evaluate", "--data", data, *test) == 1
     assert "Expected the films that the model was validated on" in capsys.readouterr().err
     assert combine(folders[0], folders[0]) == 1
+
+
+def test_members_trained_on_all_films_are_calibrated_by_others(stack, tmp_path, capsys):
+    data = tmp_path / "data"
+    step("prepare", "--source", stack, "--out", data, *TINY, "--fractions.test", "0.2")
+    everything = ["--fold.all", "true", "--fit.checkpoint", "last"]
+    fold = {n: ["--fold.number", n, "--fold.of", 2] for n in (1, 2)}
+    options = {"all1": everything, "all2": [*everything, "--fit.seed", 2]}
+    options |= {"fold1": fold[1], "fold2": fold[2], "plain": []}
+    for name, more in options.items():
+        assert step("train", "--data", data, "--run", tmp_path / name, *more, *SHORT) == 0
+        warned = "how well they are remembered" in capsys.readouterr().out
+        assert warned is name.startswith("all")
+    model = {name: tmp_path / name / "model" for name in options}
+    parts = {name: Predictor(folder) for name, folder in model.items()}
+    films = sum(parts["fold1"].manifest.training["films"][split] for split in ("train", "valid"))
+    alone = parts["all1"]
+    assert alone.manifest.training["films"] | {"test": 0} == {"train": films, "valid": 0, "test": 0}
+    assert (alone.learned.calibration, alone.learned.intervals) == (None, None)
+    assert alone.manifest.metrics == {}  # nothing was left to measure by
+
+    out = tmp_path / "whole" / "model"
+
+    def combine(members, judges=()):
+        chosen = {"--members": members, "--calibrate_by": judges}
+        lists = [(k, f"[{','.join(str(model[n]) for n in v)}]") for k, v in chosen.items() if v]
+        flat = [part for pair in lists for part in pair]
+        return ensemble.main(["--data", str(data), "--out", str(out), *flat])
+
+    # what is learned is that of the folds' own ensemble, the points are those of the members
+    assert combine(["fold1", "fold2"]) == 0
+    judged = Predictor(out)
+    assert combine(["all1", "all2"], ["fold1", "fold2"]) == 0
+    whole = Predictor(out)
+    assert whole.learned.intervals == judged.learned.intervals
+    assert whole.learned.calibration == judged.learned.calibration
+    assert whole.manifest.metrics == judged.manifest.metrics
+    noted = whole.manifest.training
+    assert noted["films"] | {"test": 0} == {"train": films, "valid": films, "test": 0}
+    weights = [parts[name].manifest.files["model.safetensors"] for name in options]
+    assert (noted["members_sha256"], noted["calibrated_by_sha256"]) == (weights[:2], weights[2:4])
+    film = load_samples(data, whole.config)["test"][0].as_given(whole.config)
+    expected = np.mean([parts[name].from_prepared(*film).points for name in ("all1", "all2")], 0)
+    found = whole.from_prepared(*film)
+    assert found.points == pytest.approx(expected, abs=0.01)
+    assert found.uncertainty is not None
+
+    # one network alone is calibrated by others too
+    assert combine(["all1"], ["fold1", "fold2"]) == 0
+    single = Predictor(out)
+    assert single.config.members == 1
+    assert single.learned.intervals == judged.learned.intervals
+    assert single.from_prepared(*film).points == pytest.approx(alone.from_prepared(*film).points)
+
+    for members, judges, message in (
+        (["all1", "all2"], [], "models with validation films to learn from, got .*all1"),
+        (["all1", "fold1"], [], "models with validation films to learn from, got .*all1"),
+        (["fold1", "fold2"], ["all1"], "models with validation films to learn from, got .*all1"),
+        (["all1", "all2"], ["fold1", "plain"], "models with the same fold.of, got 0, 2"),
+        (["all1", "all1"], ["fold1", "fold2"], "got one of them twice"),
+    ):
+        assert combine(members, judges) == 1
+        assert re.search(message, capsys.readouterr().err)
+
+    # no film of these is unseen but those of the test
+    for folder, message in ((model["all1"], "model of --fold.all true"), (out, "several folds")):
+        test = ["--model", folder, "--out", tmp_path / "test", "--resamples", "50"]
+        assert step("evaluate", "--data", data, *test, "--split", "valid") == 1
+        assert f"Expected --split test or train for a{'n' * (folder == out)} " in (
+            error := capsys.readouterr().err
+        )
+        assert message in error
+        assert step("evaluate", "--data", data, *test) == 0
+    run = ["--run", tmp_path / "leak", "--fold.number", 1, "--fold.of", 2]
+    assert step("train", "--data", data, *run, "--weights", model["all1"], *SHORT) == 1
+    assert "with another --fold" in capsys.readouterr().err
+    run = ["--run", tmp_path / "chosen", "--fold.all", "true"]
+    assert step("train", "--data", data, *run, *SHORT) == 1
+    assert "Expected --fit.checkpoint last" in capsys.readouterr().err
 
 
 def test_repeats_are_kept_only_where_asked_for(tmp_path):

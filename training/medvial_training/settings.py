@@ -16,6 +16,7 @@ EARLIER = ("data", "fold", "videos_of_fold")  # in settings of folds; now noted 
 YOUNGER = {  # options beside those of `fit`, and what was before
     "fold.number": 0,
     "fold.of": 0,
+    "fold.all": False,
     "weights": None,
     "first": None,
     "augment.elastic": 0.0,

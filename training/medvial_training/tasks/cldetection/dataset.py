@@ -258,12 +258,14 @@ class FilmData(LightningDataModule):
         check_prepared(data, config)
         self.config, self.fit_args, self.augmentation = config, fit, augmentation
         self.samples = load_samples(data, config, fold)
+        self.watched = self.samples["valid"] or load_samples(data, config)["valid"]
+        """What training is watched by: the validation films, also if they are trained on."""
         self.matrices: Mapping[str, Matrix] | None = None
         """By image_id, where films are to be seen upright; films without one are left out."""
-        for split in ("train", "valid"):
-            if not self.samples[split]:
+        for split, films in (("train", self.samples["train"]), ("valid", self.watched)):
+            if not films:
                 raise InputError(f"Expected films in {data / split}.csv, got none.")
-        if not any(np.isfinite(s.mm_per_px) for s in self.samples["valid"]):
+        if not any(np.isfinite(s.mm_per_px) for s in self.watched):
             raise InputError(
                 f"Expected a scale (mm per pixel) for the validation films in {data}, got none: "
                 "validation is in millimetres."
@@ -271,14 +273,15 @@ class FilmData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random versions of the training films, in random order."""
-        return training_loader(self._films("train", self.augmentation), self.fit_args)
+        films = self._films(self.samples["train"], self.augmentation)
+        return training_loader(films, self.fit_args)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The validation films as they are."""
-        return validation_loader(self._films("valid"), self.fit_args)
+        return validation_loader(self._films(self.watched), self.fit_args)
 
-    def _films(self, split: str, augmentation: Augmentation | None = None) -> Films:
-        samples, matrices = self.samples[split], self.matrices
+    def _films(self, samples: list[Sample], augmentation: Augmentation | None = None) -> Films:
+        matrices = self.matrices
         if matrices is not None:
             samples = [sample for sample in samples if sample.image_id in matrices]
         return Films(samples, self.config, augmentation, self.fit_args.seed, matrices)

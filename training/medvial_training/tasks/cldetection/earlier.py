@@ -104,7 +104,7 @@ def open_first(
         )
     matrices = _matrices(Predictor(first), [*samples["train"], *samples["valid"]], prior, config)
     for split in ("train", "valid"):
-        if not any(sample.image_id in matrices for sample in samples[split]):
+        if samples[split] and not any(film.image_id in matrices for film in samples[split]):
             raise InputError(
                 f"Expected a first network that finds the landmarks of films of {split}.csv, got "
                 f"{first}, which finds a plausible shape in none. Train it longer."

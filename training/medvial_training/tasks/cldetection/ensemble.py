@@ -5,6 +5,12 @@ they validate on:
 
 python -m medvial_training.tasks.cldetection.ensemble --data data/isbi \
         --members "[runs/fold1/model,runs/fold2/model,runs/fold3/model]" --out runs/ensemble/model
+
+Members that were trained on all films (`--fold.all true`) are calibrated by models with folds:
+
+python -m medvial_training.tasks.cldetection.ensemble --data data/isbi \
+        --members "[runs/all1/model,runs/all2/model]" \
+        --calibrate_by "[runs/fold1/model,runs/fold2/model]" --out runs/ensemble/model
 """
 
 import dataclasses
@@ -35,14 +41,21 @@ from medvial_training.tasks.cldetection.fold import FOLDS, Fold, check_films, fo
 from medvial_training.tasks.cldetection.write_model import predict_unseen, write_model
 
 
-def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None = None) -> None:
+def ensemble(
+    data: Path,
+    members: tuple[Path, ...],
+    out: Path,
+    calibrate_by: tuple[Path, ...] = (),
+    views: int | None = None,
+) -> None:
     """Make one model folder of several; calibration and intervals are learned anew.
 
     Members that validated on the same films: from what their mean says about these. Members with
     folds of their own: from what is said about the films of each fold by those that were not
     trained on them, as in cross-conformal prediction (Vovk, Annals of Mathematics and Artificial
     Intelligence 74, 2015). These are more films, judged by fewer networks than the ensemble has,
-    which err more than it does; but each also chose its epoch by them.
+    which err more than it does. Members that were trained on all films: from what other models say
+    in this way, which are no part of the ensemble.
 
     It takes as many times longer as it has members. Steps 3 and 4 use it like any other.
 
@@ -50,39 +63,43 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
         data: Folder that step 1 wrote and that every member was trained on.
         members: Model folders of step 2, alike but for their weights.
         out: The model folder to write; one that is there is replaced.
+        calibrate_by: Model folders of step 2, like the members, whose validation films are learned
+            from; the members themselves when not given.
         views: Test-time augmentation of the ensemble; as of its members when not given.
 
     Raises:
-        InputError: There are fewer than two, they are not alike, or are of other data.
+        InputError: There are fewer than two members (one if others calibrate it), they are not
+            alike, are of other data, or have no validation films.
     """
-    if len(members) < 2:
+    if len(members) < (1 if calibrate_by else 2):
         raise InputError(f"Expected at least two model folders as members, got {len(members)}.")
-    _check_out(out, members)
+    _check_out(out, (*members, *calibrate_by))
     folders = [ModelFolder.open(path, task=TASK) for path in members]
-    config = _common_config(folders)
+    judges = [ModelFolder.open(path, task=TASK) for path in calibrate_by]
+    config = _common_config([*folders, *judges])
     config = dataclasses.replace(config, members=len(folders))
     if views is not None:
         config = dataclasses.replace(config, views=views)
     load_config(data)  # with the landmark set, which may be one of the user's own
-    for folder in folders:
+    for folder in (*folders, *judges):
         check_trained_on(folder.manifest, data, folder.path)
     check_prepared(data, config)
-    last = f"{config.networks[-1]}.safetensors"  # first networks may be the same
-    if len({folder.manifest.files[last] for folder in folders}) < len(folders):
-        raise InputError("Expected members with weights of their own, got one of them twice.")
-    files = [f"{name}.safetensors" for name in config.networks]
-    weights = [folder.manifest.files[file] for folder in folders for file in files]
-    folds = _folds(folders)
-    samples, unseen = _unseen(folds, config, data)
-    learned = [Learned.from_dict(folder.read_json("postprocess.json")) for folder in folders]
-    blur = [each.intervals.blur_px2 for each in learned if each.intervals]
-    notes: dict[str, Any] = {"members_sha256": weights}
-    if any(folder.manifest.training.get(ELSEWHERE) for folder in folders):
+    notes: dict[str, Any] = {"members_sha256": _weights(folders, config)}
+    if judges:
+        notes["calibrated_by_sha256"] = _weights(judges, config)
+    if any(folder.manifest.training.get(ELSEWHERE) for folder in (*folders, *judges)):
         notes[ELSEWHERE] = True
-    if len(folds) > 1:
+    folds = _folds(judges or folders)
+    samples, unseen = _unseen(folds, config, data)
+    if judges or len(folds) > 1:
         notes[FOLDS] = [dataclasses.asdict(fold) for fold in folds]
     else:
         notes |= next(iter(folds)).notes(samples["valid"])
+    trained = {fold_of(folder.manifest) for folder in folders} | folds.keys()
+    films = [film for fold in trained for film in load_samples(data, config, fold)["train"]]
+    samples["train"] = list({film.image_id: film for film in films}.values())
+    learned = [Learned.from_dict(each.read_json("postprocess.json")) for each in judges or folders]
+    blur = [each.intervals.blur_px2 for each in learned if each.intervals]
     write_model(
         out,
         _networks(folders, config),
@@ -95,12 +112,12 @@ def ensemble(data: Path, members: tuple[Path, ...], out: Path, views: int | None
     )
 
 
-def _check_out(out: Path, members: Sequence[Path]) -> None:
-    """Refuse to replace what is no model folder, or is a member or holds one."""
+def _check_out(out: Path, models: Sequence[Path]) -> None:
+    """Refuse to replace what is no model folder, or is one of the models or holds one."""
     place = out.resolve()
-    inside = [path for path in members if place in (path.resolve(), *path.resolve().parents)]
+    inside = [path for path in models if place in (path.resolve(), *path.resolve().parents)]
     if inside:
-        raise InputError(f"Expected another --out than {out}, which holds the member {inside[0]}.")
+        raise InputError(f"Expected another --out than {out}, which holds the model {inside[0]}.")
     if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
         raise InputError(
             f"Expected a model folder, or nothing, at --out {out}, got other files. Name a folder "
@@ -118,19 +135,38 @@ def _networks(folders: Sequence[ModelFolder], config: Config) -> dict[str, nn.Mo
     return nets
 
 
-def _folds(folders: Sequence[ModelFolder]) -> dict[Fold, list[ModelFolder]]:
-    """The members by the fold that they validated on.
+def _weights(folders: Sequence[ModelFolder], config: Config) -> list[str]:
+    """The digests of all weights.
 
     Raises:
-        InputError: Their folds are not of the same dealing.
+        InputError: Two models are the same.
+    """
+    last = f"{config.networks[-1]}.safetensors"  # first networks may be the same
+    if len({folder.manifest.files[last] for folder in folders}) < len(folders):
+        raise InputError("Expected models with weights of their own, got one of them twice.")
+    files = [f"{name}.safetensors" for name in config.networks]
+    return [folder.manifest.files[file] for folder in folders for file in files]
+
+
+def _folds(folders: Sequence[ModelFolder]) -> dict[Fold, list[ModelFolder]]:
+    """The models by the fold that they validated on.
+
+    Raises:
+        InputError: Their folds are not of the same dealing, or one validated on none.
     """
     folds: dict[Fold, list[ModelFolder]] = {}
     for folder in folders:
         folds.setdefault(fold_of(folder.manifest), []).append(folder)
+    for fold in folds:
+        if fold.all:
+            raise InputError(
+                f"Expected models with validation films to learn from, got {folds[fold][0].path}, "
+                "which was trained on all. Give --calibrate_by models of step 2 with a fold each."
+            )
     counts = sorted({fold.of for fold in folds})
     if len(counts) > 1:
         raise InputError(
-            f"Expected members with the same fold.of, got {', '.join(map(str, counts))}: what one "
+            f"Expected models with the same fold.of, got {', '.join(map(str, counts))}: what one "
             "of them validated on, any of the others may have been trained on."
         )
     return folds
@@ -139,14 +175,13 @@ def _folds(folders: Sequence[ModelFolder]) -> dict[Fold, list[ModelFolder]]:
 def _unseen(
     folds: dict[Fold, list[ModelFolder]], config: Config, data: Path
 ) -> tuple[dict[str, list[Sample]], list[Film]]:
-    """What members say about the films that they validated on.
+    """What models say about the films that they validated on.
 
     Returns:
-        The samples, in train all that any member was trained on, in valid those of the films; and
-        the films.
+        The samples, in valid those of the films; and the films.
     """
-    trained: dict[str, Sample] = {}
     valid, films = [], []
+    samples: dict[str, list[Sample]] = {}
     for fold, group in folds.items():
         samples = load_samples(data, config, fold)
         for folder in group:
@@ -156,8 +191,7 @@ def _unseen(
             nets = _networks(group, own)
             films += predict_unseen(Path(scratch) / "model", nets, own, samples, data)
         valid += samples["valid"]
-        trained |= {sample.image_id: sample for sample in samples["train"]}
-    return samples | {"train": list(trained.values()), "valid": valid}, films
+    return samples | {"valid": valid}, films
 
 
 def _common_config(folders: list[ModelFolder]) -> Config:
@@ -171,11 +205,11 @@ def _common_config(folders: list[ModelFolder]) -> Config:
         wrong = [f"{k} {first[k]} and {other[k]}" for k in first if first[k] != other[k]]
         if wrong:
             raise InputError(
-                f"Expected members that are alike, got {folders[0].path} and {folder.path} with "
+                f"Expected models that are alike, got {folders[0].path} and {folder.path} with "
                 f"{', '.join(wrong)}."
             )
     if first["members"] != 1:
-        raise InputError(f"Expected members that are no ensembles, got {first['members']} in one.")
+        raise InputError(f"Expected models that are no ensembles, got {first['members']} in one.")
     return Config(**first)
 
 

@@ -142,19 +142,25 @@ def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list
     """The films of a split; of a model that was trained on these data, split as they were then.
 
     Raises:
-        InputError: Validation films are asked for, of an ensemble whose members each had others,
-            or they are not those of the model's fold any more.
+        InputError: Validation films are asked for, of a model that has none or of an ensemble whose
+            members each had others, or they are not those of the model's fold any more.
     """
     if not same_data(manifest, data):
         return load_samples(data, config)[split]
     check_trained_on(manifest, data, "the model")  # its valid.csv too: folds train on both
     if split == "valid" and FOLDS in manifest.training:
         raise InputError(
-            "Expected --split test or train for an ensemble whose members validated on films of "
-            "their own, got valid: another member was trained on each of them. The manifest has "
-            "the scores by the members that were not."
+            "Expected --split test or train for an ensemble that learned from several folds, got "
+            "valid: each of these films was trained on. The manifest has the scores by the models "
+            "that were not trained on them."
         )
-    samples = load_samples(data, config, fold_of(manifest))
+    fold = fold_of(manifest)
+    if split == "valid" and fold.all:
+        raise InputError(
+            "Expected --split test or train for a model of --fold.all true, got valid: it was "
+            "trained on these films too."
+        )
+    samples = load_samples(data, config, fold)
     if split == "valid":
         check_films(manifest, samples["valid"], "the model")
     return samples[split]

@@ -1,4 +1,4 @@
-"""Validation films of a network's own: together, the members of an ensemble can validate on all."""
+"""Validation films of a network's own, so that networks together validate on all; or none."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLD, FILMS = "fold", "fold_films_sha256"
 """What a manifest calls the fold of its network, and the digest of the films that validated."""
 FOLDS = "folds"
-"""What the manifest of an ensemble calls the folds of its members, where they differ."""
+"""What the manifest of an ensemble calls the folds whose films it learned from, if several."""
 MOST = 100
 
 
@@ -33,12 +33,20 @@ class Fold:
     of: int = 0
     """Folds into which films of train.csv and valid.csv are dealt anew, whole groups at a time."""
 
+    all: bool = False
+    """Train on all of these films, and validate on none: for networks that others calibrate."""
+
     def __post_init__(self) -> None:
         """Refuse a fold that there is not.
 
         Raises:
-            InputError: `number` is not one of `of`.
+            InputError: `number` is not one of `of`, or there are numbers beside `all`.
         """
+        if self.all and (self.number, self.of) != (0, 0):
+            raise InputError(
+                f"Expected fold.all true by itself, got fold {self.number} of {self.of} too: films "
+                "that are all trained on leave none to validate."
+            )
         if (self.number, self.of) != (0, 0) and not (
             1 <= self.number <= self.of and 2 <= self.of <= MOST
         ):
@@ -62,9 +70,11 @@ class Fold:
         Raises:
             InputError: There are fewer groups than folds.
         """
+        films = sorted((*samples["train"], *samples["valid"]), key=lambda film: film.image_id)
+        if self.all:
+            return samples | {"train": films, "valid": []}
         if not self.of:
             return samples
-        films = sorted((*samples["train"], *samples["valid"]), key=lambda film: film.image_id)
         groups = _joined(films, pairs)
         names = sorted(set(groups))
         if len(names) < self.of:
@@ -82,7 +92,7 @@ class Fold:
 
     def notes(self, valid: Sequence["Sample"]) -> dict[str, Any]:
         """What the manifest of a network with these validation films says; nothing by step 1."""
-        return {FOLD: asdict(self), FILMS: _digest(valid)} if self.of else {}
+        return {} if self == Fold() else {FOLD: asdict(self), FILMS: _digest(valid)}
 
 
 def fold_of(manifest: Manifest) -> Fold:
@@ -92,7 +102,11 @@ def fold_of(manifest: Manifest) -> Fold:
         InputError: The manifest notes something else.
     """
     noted = manifest.training.get(FOLD)
-    return Fold() if noted is None else config_from_dict(Fold, noted, where=Path(MANIFEST))
+    if noted is None:
+        return Fold()
+    if isinstance(noted, dict):
+        noted = {"all": False} | noted  # noted since there is such a thing
+    return config_from_dict(Fold, noted, where=Path(MANIFEST))
 
 
 def check_films(manifest: Manifest, valid: Sequence["Sample"], where: object) -> None:
@@ -101,7 +115,7 @@ def check_films(manifest: Manifest, valid: Sequence["Sample"], where: object) ->
     Raises:
         InputError: They are others: what was dealt has changed since.
     """
-    if fold_of(manifest).of and manifest.training.get(FILMS) != _digest(valid):
+    if fold_of(manifest) != Fold() and manifest.training.get(FILMS) != _digest(valid):
         raise InputError(
             f"Expected the films that {where} was validated on, got others: train.csv or valid.csv "
             "has changed since, and it may have been trained on these. Train it again."

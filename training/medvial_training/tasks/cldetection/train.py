@@ -50,7 +50,10 @@ def train(
         weights: Model folder whose weights training starts from.
         first: Model folder of a network that sees whole films: train a second one, which sees the
             anatomy upright where the first found it, and make one model of both.
-        fold: Validation films of this network's own, for the members of an ensemble.
+        fold: Validation films of this network's own, or none, for the members of an ensemble.
+
+    Raises:
+        InputError: The options do not fit each other, or the data.
     """
     if not model.half_pixel_centres:
         raise InputError(
@@ -60,6 +63,11 @@ def train(
         raise InputError(
             f"Expected model.members 1 for training, got {model.members}. Train every member by "
             "itself, then: python -m medvial_training.tasks.cldetection.ensemble --help"
+        )
+    if fold.all and fit.checkpoint != "last":
+        raise InputError(
+            "Expected --fit.checkpoint last with --fold.all true: no film is left to choose the "
+            "best weights by."
         )
     if model.upright and first is None:
         raise InputError(
@@ -88,8 +96,14 @@ def train(
         model.architecture,
         sum(p.numel() for p in module.net.parameters()) / 1e6,
         len(films.samples["train"]),
-        len(films.samples["valid"]),
+        len(valid),
     )
+    if fold.all:
+        log.warning(
+            "The %d films that this training is watched by are trained on: their scores say how "
+            "well they are remembered.",
+            len(films.watched),
+        )
     best = fit_module(
         module,
         films,

@@ -38,7 +38,8 @@ def write_model(
 ) -> Path:
     """Write weights, shape prior, calibration, intervals and manifest.
 
-    The folder is made beside its place and moved there whole.
+    Without films to learn from there is no probability and there are no intervals. The folder is
+    made beside its place and moved there whole.
 
     Args:
         folder: The model folder; one that is there is replaced.
@@ -67,8 +68,8 @@ def write_model(
     training = provenance(data) | {"films": {k: len(v) for k, v in samples.items()}}
     learned = Learned(
         fit_shape_prior(samples["train"]),
-        fit_calibration(samples["valid"], films),
-        fit_intervals(samples["valid"], films, config, blur_px2),
+        fit_calibration(samples["valid"], films) if films else None,
+        fit_intervals(samples["valid"], films, config, blur_px2) if films else None,
     )
     metrics = scores_of(films, samples["valid"])
     _seal(part, config, learned, training | (notes or {}), metrics)
@@ -128,7 +129,8 @@ def scores_of(films: list[Film], samples: list[Sample]) -> dict[str, float]:
     """Errors in mm on the films as they were given; empty where none is known."""
     pairs = zip(films, samples, strict=True)
     errors = np.concatenate(
-        [np.linalg.norm(film.points - s.points, axis=1) * s.mm_per_px for film, s in pairs]
+        [np.zeros(0)]
+        + [np.linalg.norm(film.points - s.points, axis=1) * s.mm_per_px for film, s in pairs]
     )
     errors = errors[np.isfinite(errors)]
     if not errors.size:
