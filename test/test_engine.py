@@ -92,12 +92,18 @@ def test_resuming_needs_as_many_samples_per_step(tmp_path):
     fit(tmp_path, resume=True, batch_size=4, accumulate=2)
 
 
-def test_a_checkpoint_that_was_cut_off_is_told(tmp_path):
+def test_a_damaged_checkpoint_is_told(tmp_path):
     fit(tmp_path, max_epochs=1)
     last = tmp_path / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=r"whole checkpoint in .*last\.ckpt.* delete .* anew"):
-        fit(tmp_path, max_epochs=1, resume=True)
+    whole = last.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(255 - b for b in whole[middle : middle + 200])
+    for damaged in (whole[:-1000], b"", flipped + whole[middle + 200 :]):
+        last.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"whole checkpoint in .*last\.ckpt.* delete .* anew"):
+            fit(tmp_path, max_epochs=1, resume=True)
+    last.write_bytes(whole)
+    fit(tmp_path, max_epochs=1, resume=True)
 
 
 def test_settings_of_an_older_run_resume(tmp_path):

@@ -3,7 +3,9 @@
 import pytest
 
 from medvial.errors import InputError
+from medvial.models import ModelFolder
 from medvial.outputs import check_replaceable, replace_folder
+from medvial_training.exported import exported
 from medvial_training.tasks.video.export import write_export
 
 
@@ -45,3 +47,30 @@ def test_export_refuses_a_folder_of_other_things(tmp_path, monkeypatch, out):
     with pytest.raises(InputError, match=f"at {thesis.parent}, which would be replaced"):
         write_export(tmp_path / "run", where, tmp_path / "data")
     assert [p.name for p in thesis.parent.iterdir()] == ["thesis.txt"]
+
+
+def test_an_export_is_whole_or_not_there(tmp_path):
+    source = write(tmp_path / "source" / "a.txt", "weights")
+    ModelFolder.seal(source, task="any", config={}, training={}, metrics={})
+    write(source / "notes.txt", "no part of the model")
+    folder, target = ModelFolder.open(source, task="any"), tmp_path / "to" / "model"
+
+    def export(text, error=None):
+        with exported(folder, target) as part:
+            assert [path.name for path in part.iterdir()] == ["a.txt"]
+            write(part / "b.txt", text)
+            if error:
+                raise error
+            ModelFolder.seal(part, task="any", config={}, training={}, metrics={})
+
+    export("first")
+    with pytest.raises(InputError, match="disagree"):
+        export("second", InputError("they disagree"))
+    assert (target / "b.txt").read_text() == "first"
+    export("third")
+    assert (target / "b.txt").read_text() == "third"
+    assert [path.name for path in target.parent.iterdir()] == ["model"]
+    (target / "manifest.json").unlink()
+    with pytest.raises(InputError, match="which would be replaced, got other files"):
+        export("fourth")
+    assert (target / "b.txt").read_text() == "third"

@@ -49,12 +49,13 @@ def check_replaceable(target: Path) -> None:
     Raises:
         InputError: The target is a file, or a folder with anything in it but no manifest.json.
     """
+    target = target.resolve()
     if not target.exists() or (target / "manifest.json").is_file():
         return
     if not target.is_dir() or any(target.iterdir()):
         raise InputError(
             f"Expected a model folder (with manifest.json), an empty folder or none at {target}, "
-            "which would be replaced, got other files. Name another folder with --out."
+            "which would be replaced, got other files. Name another folder."
         )
 
 

@@ -3,9 +3,10 @@
 import logging
 import math
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -167,15 +168,20 @@ def _check_run(run: Path, last: Path, resume: bool) -> bool:
 
 
 def _check_whole(checkpoint: Path) -> None:
-    """A checkpoint is an archive, which ends with its list of contents.
+    """A checkpoint is an archive with a checksum of each of its files.
 
     Raises:
-        InputError: It was cut off.
+        InputError: It was cut off, or changed within.
     """
-    if not is_zipfile(checkpoint):
+    try:
+        with ZipFile(checkpoint) as archive:
+            damaged = archive.testzip()
+    except (BadZipFile, OSError, RuntimeError, zlib.error) as error:
+        damaged = str(error)
+    if damaged:
         raise InputError(
-            f"Expected a whole checkpoint in {checkpoint}, got a damaged file. Restore it from a "
-            f"copy, or delete {checkpoint.parent.parent} and train it anew."
+            f"Expected a whole checkpoint in {checkpoint}, got a damaged file ({damaged}). Restore "
+            f"it from a copy, or delete {checkpoint.parent.parent} and train it anew."
         )
 
 

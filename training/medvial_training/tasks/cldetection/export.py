@@ -1,8 +1,6 @@
 """Step 4 of cldetection: the model into the algorithm folder, and its expected output."""
 
 import dataclasses
-import logging
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +14,10 @@ from medvial.cldetection.predictor import LANDMARKS, TASK
 from medvial.errors import InputError
 from medvial.expected_output import write_expected_output
 from medvial.models import ModelFolder
-from medvial.outputs import replace_folder, write_json
+from medvial.outputs import write_json
+from medvial_training.exported import exported
 from medvial_training.onnx_export import export_onnx
 from medvial_training.phantoms.cldetection import write_test_stack
-
-log = logging.getLogger(__name__)
 
 CALIBRATION_MM = 0.1  # of the calibrated test case
 
@@ -63,24 +60,23 @@ def _write_missing_test_cases(test: Path) -> None:
 
 
 def write_algorithm_model(folder: ModelFolder, config: Config, target: Path) -> None:
-    """Copy a model folder, add its ONNX files, and seal it; the old folder is replaced whole."""
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(folder.path, part)
-    adopt_landmark_set(part / LANDMARKS)
-    net = build_model(config)
-    shape = (1, config.channels, config.height, config.width)
-    example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    for name in config.networks:
-        net.load_state_dict(load_file(part / f"{name}.safetensors"))
-        export_onnx(net, example, part / f"{name}.onnx")
-    manifest = folder.manifest
-    ModelFolder.seal(
-        part,
-        task=TASK,
-        config=dataclasses.asdict(config),
-        training=manifest.training,
-        metrics=manifest.metrics,
-    )
-    replace_folder(part, target)
-    log.info("Model folder: %s", target)
+    """Copy a model folder, add its ONNX files, and seal it; the old folder is replaced whole.
+
+    Raises:
+        InputError: ONNX Runtime and PyTorch disagree on a network, or the target holds no model.
+    """
+    with exported(folder, target) as part:
+        adopt_landmark_set(part / LANDMARKS)
+        net = build_model(config)
+        shape = (1, config.channels, config.height, config.width)
+        example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        for name in config.networks:
+            net.load_state_dict(load_file(part / f"{name}.safetensors"))
+            export_onnx(net, example, part / f"{name}.onnx")
+        ModelFolder.seal(
+            part,
+            task=TASK,
+            config=dataclasses.asdict(config),
+            training=folder.manifest.training,
+            metrics=folder.manifest.metrics,
+        )

@@ -1,8 +1,6 @@
 """Step 4 of echonet: the model into the algorithm folder, and its expected output."""
 
 import dataclasses
-import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,9 @@ from medvial.echonet.predictor import TASK
 from medvial.errors import InputError
 from medvial.expected_output import write_expected_output
 from medvial.models import ModelFolder
-from medvial.outputs import replace_folder
+from medvial_training.exported import exported
 from medvial_training.onnx_export import export_onnx
 from medvial_training.tasks.echonet.test_cases import write_missing_test_cases
-
-log = logging.getLogger(__name__)
 
 
 def export(
@@ -52,31 +48,27 @@ def write_algorithm_model(folder: ModelFolder, target: Path) -> None:
     """Copy a model folder, add its ONNX files, and seal it; the old folder is replaced whole.
 
     Raises:
-        InputError: ONNX Runtime and PyTorch disagree on a network.
+        InputError: ONNX Runtime and PyTorch disagree on a network, or the target holds no model.
     """
     config: Config = folder.config(Config)
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(folder.path, part)
     shape = (2, config.channels, config.height, config.width)
     shapes = {
         "segmentation": shape,
         "ejection_fraction": (*shape[:2], config.clip_frames, *shape[2:]),
     }
-    for name in NETWORKS:
-        weights = part / f"{name}.safetensors"
-        if not weights.is_file():
-            continue
-        net = getattr(model, f"build_{name}")(config)
-        net.load_state_dict(load_file(weights))
-        example = np.random.default_rng(0).standard_normal(shapes[name]).astype(np.float32)
-        export_onnx(net, example, part / f"{name}.onnx")
-    ModelFolder.seal(
-        part,
-        task=TASK,
-        config=dataclasses.asdict(config),
-        training=folder.manifest.training,
-        metrics=folder.manifest.metrics,
-    )
-    replace_folder(part, target)
-    log.info("Model folder: %s", target)
+    with exported(folder, target) as part:
+        for name in NETWORKS:
+            weights = part / f"{name}.safetensors"
+            if not weights.is_file():
+                continue
+            net = getattr(model, f"build_{name}")(config)
+            net.load_state_dict(load_file(weights))
+            example = np.random.default_rng(0).standard_normal(shapes[name]).astype(np.float32)
+            export_onnx(net, example, part / f"{name}.onnx")
+        ModelFolder.seal(
+            part,
+            task=TASK,
+            config=dataclasses.asdict(config),
+            training=folder.manifest.training,
+            metrics=folder.manifest.metrics,
+        )

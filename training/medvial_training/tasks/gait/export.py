@@ -1,7 +1,5 @@
 """Step 4 of gait: the model into the algorithm folder, and its expected outputs."""
 
-import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,10 @@ from medvial.gait.config import LEG_AGILITY, SYSTEMS, TASK, WALKING, Config
 from medvial.gait.leg_agility.inputs import input_shape
 from medvial.gait.leg_agility.model import build_model as build_leg_agility
 from medvial.models import ModelFolder
-from medvial.outputs import replace_folder
 from medvial.video_classification.model import build_model as build_walking
+from medvial_training.exported import exported
 from medvial_training.onnx_export import export_onnx
 from medvial_training.tasks.gait.test_cases import write_missing_test_cases
-
-log = logging.getLogger(__name__)
 
 
 def export(
@@ -64,29 +60,26 @@ def write_algorithm_model(folder: ModelFolder, target: Path) -> None:
     """Copy a model folder, add its ONNX files, and seal it; the old folder is replaced whole.
 
     Raises:
-        InputError: ONNX Runtime and PyTorch disagree on a network.
+        InputError: ONNX Runtime and PyTorch disagree on a network, or the target holds no model.
     """
     config = Config.of(folder)
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(folder.path, part)
-    for name, network in _networks(config).items():
-        weights = part / f"{name}.safetensors"
-        if not weights.is_file():  # a forest is an ONNX file already
-            continue
-        net = network.build(getattr(config, name))
-        net.load_state_dict(load_file(weights))
-        example = np.random.default_rng(0).standard_normal((2, *network.shape)).astype(np.float32)
-        export_onnx(net, example, part / f"{name}.onnx")
-    ModelFolder.seal(
-        part,
-        task=TASK,
-        config=config.as_dict(),
-        training=folder.manifest.training,
-        metrics=folder.manifest.metrics,
-    )
-    replace_folder(part, target)
-    log.info("Model folder: %s", target)
+    with exported(folder, target) as part:
+        for name, network in _networks(config).items():
+            weights = part / f"{name}.safetensors"
+            if not weights.is_file():  # a forest is an ONNX file already
+                continue
+            net = network.build(getattr(config, name))
+            net.load_state_dict(load_file(weights))
+            shape = (2, *network.shape)
+            example = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+            export_onnx(net, example, part / f"{name}.onnx")
+        ModelFolder.seal(
+            part,
+            task=TASK,
+            config=config.as_dict(),
+            training=folder.manifest.training,
+            metrics=folder.manifest.metrics,
+        )
 
 
 def _networks(config: Config) -> dict[str, _Network]:

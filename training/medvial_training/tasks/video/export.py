@@ -2,19 +2,18 @@
 
 import dataclasses
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medvial.models import MANIFEST, ONNX, SAFETENSORS, ModelFolder
-from medvial.outputs import check_replaceable, replace_folder, write_json
+from medvial.models import MANIFEST, ONNX, ModelFolder
+from medvial.outputs import check_replaceable, write_json
 from medvial.video_classification import ClipConfig
 from medvial.video_classification.predictor import TASK
 from medvial.video_classification.preprocess import to_tensor
 from medvial_training.clips.dataset import ViewClips
+from medvial_training.exported import exported
 from medvial_training.onnx_export import export_onnx
 from medvial_training.tasks.video.finished import finished_network
 from medvial_training.tasks.video.prepare import CONFIG
@@ -58,18 +57,11 @@ def write_export(source: Path, target: Path, data: Path) -> None:
         InputError: It is no model folder, the target holds something else (`check_replaceable`), or
             ONNX Runtime and PyTorch disagree.
     """
-    target = target.resolve()
     check_replaceable(target)
     folder = ModelFolder.open(source, task=TASK)
     config = folder.config(ClipConfig)
     net = finished_network(str(source), config).net
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        part = Path(scratch) / target.name
-        part.mkdir()
-        for name in folder.manifest.files:
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder.path / name, part / name)
+    with exported(folder, target) as part:
         difference = export_onnx(net, _examples(config, data), part / ONNX)
         write_json(part / IDS, {label: number for number, label in enumerate(config.labels)})
         ModelFolder.seal(
@@ -79,8 +71,6 @@ def write_export(source: Path, target: Path, data: Path) -> None:
             training=folder.manifest.training,
             metrics=folder.manifest.metrics | {"onnx_difference": difference},
         )
-        replace_folder(part, target)
-    log.info("Model folder with %s and %s: %s", ONNX, SAFETENSORS, target)
 
 
 def _examples(config: ClipConfig, data: Path) -> NDArray[np.float32]:
