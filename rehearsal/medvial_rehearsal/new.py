@@ -1,73 +1,37 @@
 """`medvial new`: an algorithm folder that builds and passes its rehearsal with a stub model."""
 
-import builtins
-import itertools
 import keyword
 import logging
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medvial.algorithm import Algorithm
 from medvial.errors import InputError
 from medvial.expected_output import write_expected_output
 from medvial.models import ModelFolder
 from medvial.outputs import write_json
-from medvial.socket_kinds import DICOM_IMAGE_SET, SEGMENTATION, Kind, all_kinds
+from medvial.socket_kinds import DICOM_IMAGE_SET, SEGMENTATION, all_kinds
 from medvial.sockets import load_interfaces
 from medvial_rehearsal.examples import example_value, write_example
 from medvial_rehearsal.project import project_root
 from medvial_rehearsal.python_literal import python_literal
 from medvial_rehearsal.requirements_subset import add_pins
+from medvial_rehearsal.socket_plan import SocketPlan, plan_sockets
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TAKEN = {*dir(Algorithm), "folder", "parameters", "interface", "interfaces", "count", "reader"}
-_TAKEN |= {
-    "input_path",
-    "output_path",
-    "model_path",
-    "log",
-    "logging",
-    "shutil",
-    "self",
-    "path",
-    "image_path",
-    "series",
-    "size",
-    "bright",
-}
-_TAKEN |= {*dir(builtins), "read_json", "open_cine"}
 _CLASSES = {"Algorithm", "ModelFolder", "Path"}  # that process.py imports
-_VARIABLE_LENGTH = 18
 _MP4 = "MP4 file"
 _BASE = "cldetection"  # whose image holds what every image needs
 _PARAMETERS = "parameters.json"
 _SHIMS = ("build.sh", "test.sh", "export.sh")
 _COLUMNS = len("        self. = ")
-
-
-@dataclass(frozen=True)
-class SocketPlan:
-    """An input or output as the templates need it."""
-
-    slug: str
-    kind: str
-    relative_path: str
-    variable: str
-    is_image: bool
-    is_json: bool
-    example: str = ""
-    """Of an output: its value as source, or the name of a file in the model folder."""
-    example_lines: tuple[str, ...] = ()
-    """Of an image output: the statements that make it."""
 
 
 def new(task: str, *, input: list[str], output: list[str], into: Path | None = None) -> None:
@@ -90,7 +54,7 @@ def new(task: str, *, input: list[str], output: list[str], into: Path | None = N
     home = project_root() / "algorithms"
     target = (into or home) / task
     _check_name(task, target)
-    inputs, outputs = _plans(input), _plans(output)
+    inputs, outputs = plan_sockets(input), plan_sockets(output)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / task
         folder.mkdir()
@@ -115,49 +79,6 @@ def _check_name(task: str, target: Path) -> None:
         )
     if target.exists():
         raise InputError(f"Expected a new folder, {target} is there: choose another name.")
-
-
-def _plans(texts: Sequence[str]) -> list[SocketPlan]:
-    taken = set(_TAKEN)
-    plans = []
-    for text in texts:
-        plans.append(_plan(text, taken))
-        taken.add(plans[-1].variable)
-    return plans
-
-
-def _plan(text: str, taken: set[str]) -> SocketPlan:
-    """Parse KIND:SLUG or KIND:SLUG:PATH."""
-    kind_name, _, rest = text.partition(":")
-    slug, _, path = rest.partition(":")
-    if not slug:
-        raise InputError(f'Expected KIND:SLUG, as in "Multiple points:lesions", got {text!r}.')
-    kind = _find_kind(kind_name)
-    default = f"images/{slug}" if kind.is_image else f"{slug}{kind.extension}"
-    variable = _variable(slug, taken)
-    return SocketPlan(slug, kind.name, path or default, variable, kind.is_image, kind.is_json)
-
-
-def _variable(slug: str, taken: set[str]) -> str:
-    """A name for Python, short enough for the lines that it is in."""
-    name = re.sub(r"\W", "_", slug)[:_VARIABLE_LENGTH].rstrip("_")
-    if keyword.iskeyword(name) or not name.isidentifier() or name in _TAKEN:
-        name = f"the_{name}"
-    numbered = (f"{name}_{number}" for number in itertools.count(2))
-    return next(choice for choice in itertools.chain([name], numbered) if choice not in taken)
-
-
-def _find_kind(name: str) -> Kind:
-    """A kind by its name, whatever its case; hyphens and underscores stand for spaces."""
-    wanted = _simple(name)
-    for kind in all_kinds().values():
-        if wanted in (_simple(kind.name), _simple(kind.name).removesuffix(" file")):
-            return kind
-    raise InputError(f"Expected a kind of {', '.join(all_kinds())}; got {name!r}.")
-
-
-def _simple(name: str) -> str:
-    return re.sub(r"[-_ ]+", " ", name).strip().lower()
 
 
 def _write_sockets(path: Path, inputs: Sequence[SocketPlan], outputs: Sequence[SocketPlan]) -> None:
