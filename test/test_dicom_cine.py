@@ -203,6 +203,24 @@ def test_deflated(tmp_path, said):
     assert any(note.startswith("Damaged") for note in info.notes) == (said > 6)
 
 
+def test_a_deflated_file_is_not_inflated_without_bound(tmp_path, monkeypatch):
+    syntax = DeflatedExplicitVRLittleEndian
+    small = write_dicom(tmp_path / "a.dcm", moving(channels=1), syntax=syntax)
+    path = write_dicom(tmp_path / "b.dcm", np.zeros((64, 512, 512), np.uint8), syntax=syntax)
+    assert path.stat().st_size < 2**16  # of 16 MiB
+    monkeypatch.setattr("medvial.dicom_cine._MOST_INFLATED", 15 << 20)
+    monkeypatch.setattr("pydicom.dcmread", lambda *_, **__: pytest.fail("read all the same"))
+    with pytest.raises(InputError, match=r"b\.dcm: expected .* at most 15 MiB when inflated"):
+        read(path)
+    content = bytearray(path.read_bytes())
+    content[140:144] = (2**20).to_bytes(4, "little")  # a length of meta information that is none
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="at most 15 MiB when inflated"):
+        read(path)
+    monkeypatch.undo()
+    assert read(small)[1].frame_count == 6
+
+
 def test_palette(tmp_path):
     grey = moving(channels=1)
     table = np.arange(256, dtype=np.uint16)

@@ -218,6 +218,10 @@ def observer_file(path, header, rows):
     return path
 
 
+def distances_between(tested, first, second):
+    return observer_distances(tested.image_ids, tested.mm_per_px, 19, first, second)
+
+
 def test_observers_are_matched_by_film(tmp_path):
     tested = marks([[[1, 0]], [[1, 0]], [[1, 0]]], [0.1, 0.2, 0.1])
     points = np.arange(38.0).reshape(19, 2)
@@ -225,7 +229,7 @@ def test_observers_are_matched_by_film(tmp_path):
     other = observer_file(
         tmp_path / "b.csv", "image_id", [("film0", points + 3), ("film1", points)]
     )
-    distance = observer_distances(tested, one, other)
+    distance = distances_between(tested, one, other)
     np.testing.assert_allclose(distance[0], np.hypot(0.3, 0.3))
     np.testing.assert_allclose(distance[1], 0.0)
     assert np.isnan(distance[2]).all()
@@ -240,19 +244,19 @@ def test_observers_of_other_films_are_refused(tmp_path):
     points = np.zeros((19, 2))
     path = observer_file(tmp_path / "a.csv", "image", [("other.jpg", points)])
     with pytest.raises(InputError, match=r"such as 'film0'; got none in .*a\.csv"):
-        observer_distances(tested, path, path)
+        distances_between(tested, path, path)
     twice = observer_file(tmp_path / "b.csv", "image", [("film0", points), ("film0.png", points)])
     with pytest.raises(InputError, match="'film0' more than once"):
-        observer_distances(tested, twice, twice)
+        distances_between(tested, twice, twice)
     (tmp_path / "c.csv").write_text("image,p1x,p1y\nfilm0,1,2\n")
     with pytest.raises(InputError, match=r"p1x to p19y in .* with 36 of them missing"):
-        observer_distances(tested, tmp_path / "c.csv", path)
+        distances_between(tested, tmp_path / "c.csv", path)
     with pytest.raises(InputError, match="no such file"):
-        observer_distances(tested, tmp_path / "d.csv", path)
+        distances_between(tested, tmp_path / "d.csv", path)
     for content in (b"", b'image,p1x\n"film0,1\n', "image\nä\n".encode("latin-1")):
         (tmp_path / "e.csv").write_bytes(content)
         with pytest.raises(InputError, match=r"Expected a table of marks in .*e\.csv"):
-            observer_distances(tested, tmp_path / "e.csv", path)
+            distances_between(tested, tmp_path / "e.csv", path)
 
 
 def test_observers_of_films_whose_names_have_dots(tmp_path):
@@ -262,7 +266,7 @@ def test_observers_of_films_whose_names_have_dots(tmp_path):
     points = np.zeros((19, 2))
     rows = [("1.2.1", points), ("1.2.2x.PNG", points)]
     path = observer_file(tmp_path / "a.csv", "image", rows)
-    assert np.isfinite(observer_distances(tested, path, path)).all()
+    assert np.isfinite(distances_between(tested, path, path)).all()
 
 
 def test_arrays_that_do_not_fit_are_refused():

@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,17 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
 
 from medvial.cine import (
     DEFAULT_FPS,
@@ -37,6 +46,8 @@ _PALETTE = "PALETTE COLOR"
 _SHORT_HEADER, _LONG_HEADER = 8, 12  # bytes before the pixels: implicit VR, explicit OB or OW
 _MAX_TEXT = 200
 _ITEM = (0xFFFE, 0xE000)
+_META = 0x0002  # the group of elements that say how the others are stored
+_BLOCK, _MOST_INFLATED = 1 << 20, 2 << 30  # bytes; without compression frames come one by one
 _START_BYTES = 1024  # of a JPEG: its markers of colour are among them
 
 
@@ -100,6 +111,7 @@ def _read_attributes(path: Path) -> tuple[pydicom.Dataset, int]:
 
     A deflated file has no such place: its pixels come along.
     """
+    _check_inflated(path)
     with path.open("rb") as file:
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         offset = file.tell()
@@ -109,6 +121,31 @@ def _read_attributes(path: Path) -> tuple[pydicom.Dataset, int]:
     if dataset.file_meta.TransferSyntaxUID.is_deflated:
         dataset = pydicom.dcmread(path)
     return dataset, offset
+
+
+def _check_inflated(path: Path) -> None:
+    """Refuse a deflated file of more bytes than memory is meant for, before it is read.
+
+    Raises:
+        InputError: It inflates to more than `_MOST_INFLATED` bytes.
+    """
+    with path.open("rb") as file:
+        try:
+            read_preamble(file, force=False)
+        except InvalidDicomError:  # no word of how it is stored, hence not deflated
+            return
+        meta = data_element_generator(file, False, True, lambda tag, *_: tag.group != _META)
+        values = [bytes(element.value or b"").strip(b"\0 ") for element in meta]  # to its end
+        if DeflatedExplicitVRLittleEndian.encode() not in values:
+            return
+        inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while block := inflate.unconsumed_tail or file.read(_BLOCK):
+            total += len(inflate.decompress(block, _BLOCK))
+            if total > _MOST_INFLATED:
+                raise InputError(
+                    f"{path}: expected a deflated DICOM cine of at most {_MOST_INFLATED >> 20} MiB "
+                    "when inflated, got more. Save it without compression, or compress the frames."
+                )
 
 
 def _sizes(dataset: pydicom.Dataset, path: Path) -> tuple[int, int, int]:

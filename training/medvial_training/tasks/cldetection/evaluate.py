@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from medvial.cldetection.config import Config
 from medvial.cldetection.landmarks import load_landmark_set
 from medvial.cldetection.postprocess import Film
@@ -120,11 +122,11 @@ def evaluate_predictor(
     samples = _samples(manifest, data, config, split)
     if not samples:
         raise InputError(f"Expected films in {data / split}.csv, got none. Run step 1 again.")
+    distances = observer_distances(*_tested(samples, config), *observers) if observers else None
     films = predict_samples(samples, config, predictor, progress=progress, shares=join_shares())
     if films is None:  # the main process goes on alone
         return {}
     marks = gather_marks(samples, films, config)
-    distances = observer_distances(marks, *observers) if observers else None
     tested = _score(samples, films, marks, config, bootstrap, distances)
     tested.metrics.update(_circumstances(data, manifest, config, split, bootstrap))
     (out / "metrics.json").unlink(missing_ok=True)
@@ -164,6 +166,16 @@ def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list
     if split == "valid":
         check_films(manifest, samples["valid"], "the model")
     return samples[split]
+
+
+def _tested(samples: list[Sample], config: Config) -> tuple[list[str], FloatArray, int]:
+    """Films, their scales and the number of their landmarks, as `observer_distances` needs them."""
+    scales = np.array([sample.mm_per_px for sample in samples], dtype=np.float64)
+    return (
+        [sample.image_id for sample in samples],
+        scales,
+        len(load_landmark_set(config.landmark_set)),
+    )
 
 
 def _score(

@@ -15,11 +15,15 @@ from medvial_training.tasks.cldetection.scores import SDR_MM
 FILM_COLUMNS = ("image_id", "image", "file")
 
 
-def observer_distances(marks: Marks, first: Path, second: Path) -> FloatArray:
+def observer_distances(
+    image_ids: list[str], mm_per_px: FloatArray, landmarks: int, first: Path, second: Path
+) -> FloatArray:
     """Distance in mm between two observers' marks, (N, L); NaN where either has none.
 
     Args:
-        marks: The tested films.
+        image_ids: The N tested films.
+        mm_per_px: (N,) of the full films; NaN where unknown.
+        landmarks: L, how many each film has.
         first: CSV with a column `image_id`, `image` or `file` (matched by name without suffix)
             and p1x,p1y,... in pixels of the full film.
         second: As `first`, of the other observer.
@@ -27,12 +31,12 @@ def observer_distances(marks: Marks, first: Path, second: Path) -> FloatArray:
     Raises:
         InputError: A column is missing, a film is twice in a file, or no tested film is in both.
     """
-    one, other = (_read_marks(path, marks) for path in (first, second))
-    distance = np.linalg.norm(one - other, axis=-1) * marks.mm_per_px[:, None]
+    one, other = (_read_marks(path, image_ids, landmarks) for path in (first, second))
+    distance = np.linalg.norm(one - other, axis=-1) * mm_per_px[:, None]
     if not np.isfinite(distance).any():
         raise InputError(
             f"Expected marks of both observers on the tested films with a scale, such as "
-            f"{marks.image_ids[0]!r}; got none in {first} and {second}. Films are matched by name."
+            f"{image_ids[0]!r}; got none in {first} and {second}. Films are matched by name."
         )
     return np.asarray(distance, dtype=np.float64)
 
@@ -62,7 +66,7 @@ def _name(film: str) -> str:
     return path.stem if path.suffix.lower() in (*IMAGE_SUFFIXES, *STACK_SUFFIXES) else path.name
 
 
-def _read_marks(path: Path, marks: Marks) -> FloatArray:
+def _read_marks(path: Path, image_ids: list[str], landmarks: int) -> FloatArray:
     """(N, L, 2) marks of a CSV in the order of the tested films; NaN where a film is absent."""
     if not path.is_file():
         raise InputError(f"Expected an observer's marks at {path}, got no such file.")
@@ -71,7 +75,6 @@ def _read_marks(path: Path, marks: Marks) -> FloatArray:
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"Expected a table of marks in {path}, got: {error}.") from None
     name = next((column for column in FILM_COLUMNS if column in frame), None)
-    landmarks = len(marks.landmark_set)
     wanted = [f"p{i}{axis}" for i in range(1, landmarks + 1) for axis in "xy"]
     missing = [column for column in wanted if column not in frame]
     if name is None or missing:
@@ -83,5 +86,5 @@ def _read_marks(path: Path, marks: Marks) -> FloatArray:
     if frame.index.has_duplicates:
         twice = frame.index[frame.index.duplicated()][0]
         raise InputError(f"Expected each film once in {path}, got {twice!r} more than once.")
-    rows = frame.reindex(marks.image_ids)[wanted].to_numpy(dtype=np.float64)
-    return rows.reshape(len(marks.image_ids), landmarks, 2)
+    rows = frame.reindex(image_ids)[wanted].to_numpy(dtype=np.float64)
+    return rows.reshape(len(image_ids), landmarks, 2)
