@@ -1,6 +1,7 @@
 """The named recipes of cldetection: they are found, they load, and they train."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -408,14 +409,36 @@ def test_repeats_are_kept_only_where_asked_for(tmp_path):
         assert len(everything(frames)) == 6
 
 
+def script(*arguments, **environment):
+    command = ["bash", ALGORITHM.parents[1] / "benchmarks" / "isbi2015.sh", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
 def test_the_script_does_not_take_another_recipe_for_its_own(tmp_path):
     (tmp_path / "recipe.txt").write_text("films\nisbi2015-cpu\n")
-    script = ALGORITHM.parents[1] / "benchmarks" / "isbi2015.sh"
-    command = ["bash", script, "films", tmp_path, "isbi2015"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = script("films", tmp_path, "isbi2015")
     assert result.returncode == 1
     assert "of another one: films isbi2015-cpu - name another OUT" in result.stderr
     assert (tmp_path / "recipe.txt").read_text() == "films\nisbi2015-cpu\n"
+
+
+@pytest.mark.parametrize(
+    ("out", "environment", "message"),
+    [
+        ("out", {"MEMBERS": "1"}, "expected MEMBERS from 2 to 8, got 1"),
+        ("out", {"FOLDS": "5"}, "expected FOLDS from 1 to 4, got 5"),
+        ("a,b", {}, "expected an OUT without commas and brackets, got .*a,b"),
+        ("[a", {}, "expected an OUT without commas and brackets"),
+        ("a]", {}, "expected an OUT without commas and brackets"),
+    ],
+)
+def test_the_script_refuses_what_cannot_work(tmp_path, out, environment, message):
+    result = script("films", tmp_path / out, **environment)
+    assert result.returncode == 1
+    assert re.search(message, result.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 def metrics_of(mre, **more):

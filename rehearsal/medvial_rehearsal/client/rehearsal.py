@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from medvial.sockets import Interface, load_interfaces, select_interface
+from medvial_rehearsal.archive.pack import pack_model
 from medvial_rehearsal.client.forge import ForgeCase, run_forge
 from medvial_rehearsal.client.image import run_image_session
 from medvial_rehearsal.client.panimg import ImportedImage, panimg_check
@@ -18,7 +19,6 @@ from medvial_rehearsal.client.session import (
     JobLimits,
     Session,
     host_start,
-    pack_model,
     run_session,
 )
 from medvial_rehearsal.client.verify import compare_case, verify_session
@@ -64,8 +64,10 @@ class ClientRehearsal:
 
     @cached_property
     def archive(self) -> Path:
-        """model.tar.gz, as uploaded."""
-        return pack_model(self.model, self.work / "model.tar.gz")
+        """model.tar.gz, as ./export.sh makes it for the upload."""
+        target = self.work / "model.tar.gz"
+        pack_model(self.model, target)
+        return target
 
     def image(self, method: str) -> str:
         """The image of a method.

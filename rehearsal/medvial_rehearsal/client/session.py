@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,15 +166,6 @@ def host_start(command: Sequence[str], arguments: Sequence[str], *, work: Path, 
     # Two algorithms at once on two cores are not to wait for one another's threads.
     environment |= {k: v for k, v in os.environ.items() if k.startswith("OMP_")}
     return Start([str(client_python().parent / "sagemaker-shim")], environment)
-
-
-def pack_model(folder: Path, target: Path) -> Path:
-    """model.tar.gz of a model folder, without a folder around it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(target, "w:gz", compresslevel=1) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.add(path, arcname=path.name)
-    return target
 
 
 def _parse(report: Mapping[str, Any], cases: Sequence[CaseFiles]) -> Session:
