@@ -147,7 +147,7 @@ def test_two_networks_become_one_model(stack, tmp_path, capsys):
         (["--data", data, "--members", members, "--out", folders[1]], "holds the model .*seed2"),
         (
             ["--data", data, "--members", members, "--out", out.parent],
-            r"a model folder, or nothing, .* Name a folder in it, such as .*both.model\.",
+            r"which would be replaced, got other files. Name another one, such as .*both.model\.",
         ),
     ):
         assert combine(*options) == 1

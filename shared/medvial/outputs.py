@@ -55,7 +55,8 @@ def check_replaceable(target: Path) -> None:
     if not target.is_dir() or any(target.iterdir()):
         raise InputError(
             f"Expected a model folder (with manifest.json), an empty folder or none at {target}, "
-            "which would be replaced, got other files. Name another folder."
+            "which would be replaced, got other files. Name another one, such as "
+            f"{target / 'model'}."
         )
 
 

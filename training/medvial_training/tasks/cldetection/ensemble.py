@@ -27,7 +27,8 @@ from medvial.cldetection.model import build_model
 from medvial.cldetection.postprocess import Film, Learned
 from medvial.cldetection.predictor import TASK
 from medvial.errors import InputError
-from medvial.models import MANIFEST, ModelFolder
+from medvial.models import ModelFolder
+from medvial.outputs import check_replaceable
 from medvial_training.cli import run_command
 from medvial_training.independence import ELSEWHERE
 from medvial_training.provenance import check_trained_on
@@ -95,8 +96,8 @@ def ensemble(
         notes[FOLDS] = [dataclasses.asdict(fold) for fold in folds]
     else:
         notes |= next(iter(folds)).notes(samples["valid"])
-    trained = {fold_of(folder.manifest) for folder in folders} | folds.keys()
-    films = [film for fold in trained for film in load_samples(data, config, fold)["train"]]
+    folds_of_all = dict.fromkeys([*(fold_of(folder.manifest) for folder in folders), *folds])
+    films = [film for fold in folds_of_all for film in load_samples(data, config, fold)["train"]]
     samples["train"] = list({film.image_id: film for film in films}.values())
     learned = [Learned.from_dict(each.read_json("postprocess.json")) for each in judges or folders]
     blur = [each.intervals.blur_px2 for each in learned if each.intervals]
@@ -118,11 +119,7 @@ def _check_out(out: Path, models: Sequence[Path]) -> None:
     inside = [path for path in models if place in (path.resolve(), *path.resolve().parents)]
     if inside:
         raise InputError(f"Expected another --out than {out}, which holds the model {inside[0]}.")
-    if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
-        raise InputError(
-            f"Expected a model folder, or nothing, at --out {out}, got other files. Name a folder "
-            f"in it, such as {out / 'model'}."
-        )
+    check_replaceable(out)
 
 
 def _networks(folders: Sequence[ModelFolder], config: Config) -> dict[str, nn.Module]:
