@@ -37,7 +37,7 @@ steps="$(dirname "$0")/../training"
 mkdir -p "$out"
 
 # What is there already is not made again: it has to be of the same recipe.
-recipe=$(printf '%s\n' "$source" "$config" "$@")
+recipe=$(printf '%s\n' "$source" "$config" "members on all films, folds of $of" "$@")
 if [[ -f $out/recipe.txt && $(<"$out/recipe.txt") != "$recipe" ]]; then
     echo "isbi2015.sh: expected an OUT of this recipe, got $out of another one:" \
         "$(tr '\n' ' ' <"$out/recipe.txt")- name another OUT" >&2
@@ -90,15 +90,15 @@ whole() {  # NAME KEEP_REPEATS [options of step 2]
     shift 2
     step step1_preprocess --config "$config" --source "$source/images" --labels "$out/isbi.csv" \
         --out "$folder/data" --keep_repeats "$keep"
-    for ((number = 1; number <= folds; number++)); do
-        judges+=("$folder/fold$number")
-        train "$folder/data" "$folder/fold$number" $((10 + number)) \
-            --fold.number "$number" --fold.of "$of" "$@"
-    done
     for ((number = 1; number <= members; number++)); do
         runs+=("$folder/all$number")
         train "$folder/data" "$folder/all$number" "$number" --fold.all true "$@"
         test_model "$folder/data" "$folder/all$number"
+    done
+    for ((number = 1; number <= folds; number++)); do
+        judges+=("$folder/fold$number")
+        train "$folder/data" "$folder/fold$number" $((10 + number)) \
+            --fold.number "$number" --fold.of "$of" "$@"
     done
     local ensemble=$folder/ensemble$members-$folds
     [[ -f $ensemble/model/manifest.json ]] ||

@@ -219,6 +219,8 @@ def test_a_deflated_file_is_not_inflated_without_bound(tmp_path, monkeypatch):
         read(path)
     monkeypatch.undo()
     assert read(small)[1].frame_count == 6
+    small.write_bytes(small.read_bytes() + bytes(3 << 20))  # what comes after the end is not read
+    assert read(small)[1].frame_count == 6
 
 
 def test_palette(tmp_path):

@@ -98,7 +98,9 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
     whole = last.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes(255 - b for b in whole[middle : middle + 200])
-    for damaged in (whole[:-1000], b"", flipped + whole[middle + 200 :]):
+    directory = whole.rindex(b"PK\x01\x02")  # of the last file in the list of contents
+    name = whole[: directory + 46] + b"\xff" + whole[directory + 47 :]
+    for damaged in (whole[:-1000], b"", flipped + whole[middle + 200 :], name):
         last.write_bytes(damaged)
         with pytest.raises(InputError, match=r"whole checkpoint in .*last\.ckpt.* delete .* anew"):
             fit(tmp_path, max_epochs=1, resume=True)

@@ -231,6 +231,22 @@ def test_a_patient_on_both_sides_is_refused(tmp_path):
         )
 
 
+def test_observers_are_read_before_films_are_predicted(tmp_path):
+    write_data(tmp_path)
+    missing = tmp_path / "senior.csv"
+    with pytest.raises(InputError, match=r"observer's marks at .*senior\.csv, got no such file"):
+        evaluate_predictor(
+            FakePredictor([]),  # has no film to give
+            CONFIG,
+            MANIFEST,
+            tmp_path,
+            tmp_path / "out",
+            observers=(missing, missing),
+            bootstrap=Bootstrap(),
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def described(folder, data, split):
     """What step 3 says of a model that was trained on the data in `folder`."""
     about = provenance(folder)

@@ -139,7 +139,7 @@ def _check_inflated(path: Path) -> None:
         if DeflatedExplicitVRLittleEndian.encode() not in values:
             return
         inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while block := inflate.unconsumed_tail or file.read(_BLOCK):
+        while not inflate.eof and (block := inflate.unconsumed_tail or file.read(_BLOCK)):
             total += len(inflate.decompress(block, _BLOCK))
             if total > _MOST_INFLATED:
                 raise InputError(

@@ -55,8 +55,7 @@ def check_replaceable(target: Path) -> None:
     if not target.is_dir() or any(target.iterdir()):
         raise InputError(
             f"Expected a model folder (with manifest.json), an empty folder or none at {target}, "
-            "which would be replaced, got other files. Name another one, such as "
-            f"{target / 'model'}."
+            "which would be replaced, got other files. Name another folder, or move them away."
         )
 
 

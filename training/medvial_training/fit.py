@@ -176,8 +176,8 @@ def _check_whole(checkpoint: Path) -> None:
     try:
         with ZipFile(checkpoint) as archive:
             damaged = archive.testzip()
-    except (BadZipFile, OSError, RuntimeError, zlib.error) as error:
-        damaged = str(error)
+    except (BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+        damaged = str(error) or type(error).__name__
     if damaged:
         raise InputError(
             f"Expected a whole checkpoint in {checkpoint}, got a damaged file ({damaged}). Restore "

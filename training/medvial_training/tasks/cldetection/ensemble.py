@@ -73,7 +73,10 @@ def ensemble(
             alike, are of other data, or have no validation films.
     """
     if len(members) < (1 if calibrate_by else 2):
-        raise InputError(f"Expected at least two model folders as members, got {len(members)}.")
+        raise InputError(
+            "Expected at least two model folders as members, or one with --calibrate_by, got "
+            f"{len(members)}."
+        )
     _check_out(out, (*members, *calibrate_by))
     folders = [ModelFolder.open(path, task=TASK) for path in members]
     judges = [ModelFolder.open(path, task=TASK) for path in calibrate_by]

@@ -25,7 +25,7 @@ from medvial_training.tasks.cldetection.dataset import (
     load_config,
     load_samples,
 )
-from medvial_training.tasks.cldetection.fold import FOLDS, check_films, fold_of
+from medvial_training.tasks.cldetection.fold import FOLDS, Fold, check_films, fold_of
 from medvial_training.tasks.cldetection.interval_scores import interval_scores
 from medvial_training.tasks.cldetection.marks import FloatArray, Marks
 from medvial_training.tasks.cldetection.measurement_scores import (
@@ -152,11 +152,11 @@ def _samples(manifest: Manifest, data: Path, config: Config, split: str) -> list
     check_trained_on(manifest, data, "the model")  # its valid.csv too: folds train on both
     if split == "valid" and FOLDS in manifest.training:
         raise InputError(
-            "Expected --split test or train for an ensemble that learned from several folds, got "
-            "valid: each of these films was trained on. The manifest has the scores by the models "
-            "that were not trained on them."
+            "Expected --split test or train for a model that learned from what others say of films "
+            "that they have not seen, got valid: parts of it may have been trained on these. The "
+            "manifest has the others' scores."
         )
-    fold = fold_of(manifest)
+    fold = Fold() if FOLDS in manifest.training else fold_of(manifest)
     if split == "valid" and fold.all:
         raise InputError(
             "Expected --split test or train for a model of --fold.all true, got valid: it was "

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 FOLD, FILMS = "fold", "fold_films_sha256"
 """What a manifest calls the fold of its network, and the digest of the films that validated."""
 FOLDS = "folds"
-"""What the manifest of an ensemble calls the folds whose films it learned from, if several."""
+"""What a manifest calls the folds whose films a model of several was calibrated by, where no films
+are unseen to all of it."""
 MOST = 100
 
 
@@ -99,8 +100,15 @@ def fold_of(manifest: Manifest) -> Fold:
     """The fold that a model's network was trained with; the split of step 1 where none is noted.
 
     Raises:
-        InputError: The manifest notes something else.
+        InputError: The manifest notes something else, or several folds: no film is known that all
+            of the model has not seen.
     """
+    if FOLDS in manifest.training:
+        raise InputError(
+            "Expected a model of step 2, or members of the same validation films, got a model that "
+            "learned from the films of several others: any film may have been trained on. Name a "
+            "model of step 2."
+        )
     noted = manifest.training.get(FOLD)
     if noted is None:
         return Fold()

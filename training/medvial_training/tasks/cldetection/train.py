@@ -64,11 +64,7 @@ def train(
             f"Expected model.members 1 for training, got {model.members}. Train every member by "
             "itself, then: python -m medvial_training.tasks.cldetection.ensemble --help"
         )
-    if fold.all and fit.checkpoint != "last":
-        raise InputError(
-            "Expected --fit.checkpoint last with --fold.all true: no film is left to choose the "
-            "best weights by."
-        )
+    fit = _to_the_end(fit) if fold.all else fit
     if model.upright and first is None:
         raise InputError(
             "Expected --first with model.upright true: the model whose network finds the anatomy."
@@ -138,3 +134,17 @@ def train(
         notes=notes,
     )
     log.info("Model folder: %s", folder)
+
+
+def _to_the_end(fit: FitArgs) -> FitArgs:
+    """Options of a training that leaves no film to choose its weights or to stop it by.
+
+    Raises:
+        InputError: They ask for the best weights.
+    """
+    if fit.checkpoint != "last":
+        raise InputError(
+            "Expected --fit.checkpoint last with --fold.all true: no film is left to choose the "
+            "best weights by."
+        )
+    return dataclasses.replace(fit, patience=fit.max_epochs)
