@@ -1,5 +1,7 @@
 """Options of the step scripts: command line, files of settings, and what step 1 wrote."""
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,3 +63,30 @@ def test_help_shows_what_step_1_wrote(step, capsys, asking):
         step("--config", "own.yaml", asking)
     shown = capsys.readouterr().out
     assert "size: 5" in shown or "default: 5" in shown
+
+
+def test_what_a_disk_refuses_is_one_line_and_other_errors_are_not_hidden(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    def write() -> None:
+        """Write below a file."""
+        (tmp_path / "file" / "folder").mkdir()
+
+    def fill() -> None:
+        """Write to a full disk."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read() -> None:
+        """Read what a program should have made itself."""
+        (tmp_path / "none").read_text()
+
+    assert cli.run_command(write, []) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: Expected files that can be read and written, got: Not a dir")
+    assert error.endswith(
+        f"at {tmp_path}/file/folder. Check the permissions and the free space there.\n"
+    )
+    assert cli.run_command(fill, []) == 1
+    assert "got: No space left on device. Check" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError):
+        cli.run_command(read, [])

@@ -7,6 +7,7 @@ import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from errno import EACCES, EDQUOT, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from medvial_training.tasks import TASKS
 log = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+PLACE = (EACCES, EPERM, EROFS, ENOSPC, EDQUOT, EISDIR, ENOTDIR, ENAMETOOLONG)  # no bug: the disk's
 VERBS = ("prepare", "train", "evaluate", "export")  # of steps 1 to 4
 CONFIG_HELP = "YAML or JSON file with options, or the name of one in training/configs/TASK."
 ASKING = ("-h", "--help", "--print_config")  # options that end the program when they are parsed
@@ -90,6 +92,16 @@ def _report(job: Callable[[], Any]) -> int:
         job()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in PLACE:
+            raise
+        place = f" at {error.filename}" if error.filename else ""
+        print(
+            f"error: Expected files that can be read and written, got: {error.strerror}{place}. "
+            "Check the permissions and the free space there.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt as stop:
         print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
