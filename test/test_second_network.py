@@ -91,7 +91,7 @@ def test_a_second_network_makes_one_model_with_the_first(data, firsts, seconds):
     assert second.manifest.training["first_sha256"] == files["model.safetensors"]
     assert second.manifest.training["weights_from_sha256"] == files["model.safetensors"]
     assert second.manifest.training["weights_from_other_data"] is False
-    assert second.manifest.training["fold"] == {"number": 1, "of": 4}
+    assert second.manifest.training["fold"] == {"number": 1, "of": 4, "all": False}
     scores = second.manifest.metrics["valid"]
     assert 0 < scores["mre_mm"] < 6
     learned = Learned.from_dict(read_json(seconds[0] / "postprocess.json"))
